@@ -1,0 +1,206 @@
+"""Stochastic gradient descent on the real values, written in integers.
+
+With w = s_w * q the step q <- q - lr * dL/dw / s_w moves the real value by lr * dL/dw whatever the
+scale: Quantisation-Aware Scaling (arXiv 2206.15472 section 2.1) stated plainly. The gradient
+arrives in units of its own scale s_g (the input's scale for weights), so each element moves by
+delta = g * (ratio * lr), ratio = s_g / s_w, both products rounded to float32.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinyengine.ir.tensor import Array, DType
+from tinyengine.ops import fixed
+from tinyengine.ops.op import Op, Signature, expect, expect_count, expect_dtype, expect_shape
+
+W, G, RATIO, LR, SEED, STEP, FRACTION = range(7)
+FLOAT_LIMIT = np.float32(65536.0)  # keeps a diverging float head finite
+
+
+class Rounding(enum.Enum):
+    """How a real step becomes an integer one."""
+
+    NEAREST = "nearest"  # ties to even
+    STOCHASTIC = "stochastic"  # up with the probability of the fraction
+    MASTER16 = "master16"  # int8 weights keep one more byte, 1/256 steps; biases round to nearest
+
+
+def tensor_key(name: str) -> int:
+    """FNV-1a of the tensor's name: its own stream of random numbers."""
+    key = 0x811C9DC5
+    for byte in name.encode():
+        key = ((key ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return key
+
+
+def uniform(key: int, seed: Array, step: Array, index: Array) -> Array:
+    """float32 in [0, 1), one per index: the same on every target, whatever the order of work."""
+    stream = fixed.mix32((fixed.mix32((int(seed) + key) & 0xFFFFFFFF) ^ np.uint32(int(step))))
+    bits = fixed.mix32(np.asarray(index, np.uint64) + np.uint64(int(stream)))
+    return (bits >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+
+
+def integer_step(delta: Array, rounding: Rounding, u: Array) -> Array:
+    """-delta as an integer, saturated to int32."""
+    step = -delta
+    if rounding is not Rounding.STOCHASTIC:
+        return fixed.to_i32(fixed.round_half_even(step))
+    floor = np.floor(step)
+    return fixed.to_i32(np.where(step - floor > u, floor + np.float32(1), floor))
+
+
+@dataclass(frozen=True, slots=True)
+class SgdI8(Op):
+    """Update an int8 weight tensor: (w, g, ratio, lr, seed, step[, fraction]) -> (w[, fraction]).
+
+    g f32: like w, or with only the channels (last axis) in `channels`. ratio has one entry per
+    index of `axis` of w. Elements whose step rounds to 0 are not touched; others saturate to
+    [-127, 127], TFLite's range for weights. `key` and `channels` of `channels_total` number the
+    elements as the unpruned tensor does, so that a pruned update draws the same random numbers.
+    Applied on steps with step % every == every - 1, else w stays.
+    """
+
+    kind: ClassVar[str] = "sgd_i8"
+    rounding: str
+    axis: int
+    key: int
+    channels: tuple[int, ...] = ()
+    channels_total: int = 0
+    every: int = 1
+
+    def check(self, sig: Signature) -> None:
+        master = self.rounding == Rounding.MASTER16.value
+        expect_count(sig, 7 if master else 6, 2 if master else 1)
+        check_sgd(sig, DType.I8)
+        w, g = sig.ins[W], sig.ins[G]
+        expect_shape(sig.ins[RATIO], (w.shape[self.axis],), "ratio")
+        count = len(self.channels) or w.shape[-1]
+        expect_shape(g, (*w.shape[:-1], count), "gradient")
+        expect(w.shape[-1] in (count, self.channels_total), "channels do not fit the weight")
+        if master:
+            expect_dtype(sig.ins[FRACTION], DType.I8, "fraction")
+            expect_shape(sig.ins[FRACTION], w.shape, "fraction")
+            expect_shape(sig.outs[1], w.shape, "fraction")
+
+    def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
+        state = [np.array(ins[W]), *(np.array(f) for f in ins[FRACTION:])]
+        if int(ins[STEP]) % self.every != self.every - 1:
+            return tuple(state)
+        where = self._selected(sig)
+        shape = [1] * ins[W].ndim
+        shape[self.axis] = -1
+        rate = (ins[RATIO] * ins[LR]).reshape(shape)
+        rate = rate[where] if self.axis == ins[W].ndim - 1 else rate
+        delta = ins[G] * rate
+        if len(state) == 2:
+            w16 = state[0][where].astype(np.int64) * 256 + state[1][where]
+            moved = _move(w16, integer_step(delta * np.float32(256), Rounding.MASTER16, delta),
+                          -32640, 32639)
+            state[0][where] = (moved + 128) >> 8
+            state[1][where] = moved - (((moved + 128) >> 8) << 8)
+            return tuple(state)
+        u = uniform(self.key, ins[SEED], ins[STEP], self._index(ins[G].shape))
+        step = integer_step(delta, Rounding(self.rounding), u)
+        state[0][where] = _move(state[0][where].astype(np.int64), step, -127, 127)
+        return tuple(state)
+
+    def _selected(self, sig: Signature) -> tuple[slice | list[int] | type(...), ...]:
+        w = sig.ins[W].shape
+        if self.channels and w[-1] != len(self.channels):
+            return (..., list(self.channels))
+        return (..., slice(None))
+
+    def _index(self, shape: tuple[int, ...]) -> Array:
+        """Element numbers in the unpruned tensor, shaped like the gradient."""
+        channels = np.array(self.channels or range(shape[-1]), np.int64)
+        rows = np.arange(int(np.prod(shape[:-1])), dtype=np.int64)
+        total = self.channels_total or shape[-1]
+        return (rows[:, None] * total + channels).reshape(shape)
+
+
+def _move(value: Array, step: Array, lo: int, hi: int) -> Array:
+    """value + step saturated to [lo, hi]; a value that does not move may lie outside."""
+    return np.where(step == 0, value, np.clip(value + step, lo, hi))
+
+
+@dataclass(frozen=True, slots=True)
+class SgdI32(Op):
+    """Update an int32 bias: (b, g, ratio, lr, seed, step) -> b, saturating; ratio = 1 / s_b."""
+
+    kind: ClassVar[str] = "sgd_i32"
+    rounding: str
+    key: int
+    every: int = 1
+
+    def check(self, sig: Signature) -> None:
+        expect_count(sig, 6)
+        check_sgd(sig, DType.I32)
+        expect_shape(sig.ins[G], sig.ins[W].shape, "gradient")
+        expect_shape(sig.ins[RATIO], sig.ins[W].shape, "ratio")
+
+    def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
+        if int(ins[STEP]) % self.every != self.every - 1:
+            return (np.array(ins[W]),)
+        delta = ins[G] * (ins[RATIO] * ins[LR])
+        u = uniform(self.key, ins[SEED], ins[STEP], np.arange(len(delta)))
+        step = integer_step(delta, Rounding(self.rounding), u)
+        return (fixed.saturate_i32(ins[W].astype(np.int64) + step).astype(np.int32),)
+
+
+@dataclass(frozen=True, slots=True)
+class SgdF32(Op):
+    """Update a float32 tensor: w - g * (ratio * lr), within +-65536; ratio has one entry."""
+
+    kind: ClassVar[str] = "sgd_f32"
+    every: int = 1
+
+    def check(self, sig: Signature) -> None:
+        expect_count(sig, 6)
+        check_sgd(sig, DType.F32)
+        expect_shape(sig.ins[G], sig.ins[W].shape, "gradient")
+        expect_shape(sig.ins[RATIO], (1,), "ratio")
+
+    def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
+        if int(ins[STEP]) % self.every != self.every - 1:
+            return (np.array(ins[W]),)
+        moved = ins[W] - ins[G] * (ins[RATIO] * ins[LR])
+        kept = np.where(np.isnan(moved), ins[W], moved)
+        return (np.clip(kept, -FLOAT_LIMIT, FLOAT_LIMIT),)
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate(Op):
+    """Sum gradients over `every` steps: (sum, g, step) -> g on the first of them, else sum + g."""
+
+    kind: ClassVar[str] = "accumulate"
+    every: int
+
+    def check(self, sig: Signature) -> None:
+        expect_count(sig, 3)
+        expect(self.every >= 2, "accumulation takes at least 2 steps")
+        for type_ in (*sig.ins[:2], *sig.outs):
+            expect_dtype(type_, DType.F32, "gradient")
+            expect_shape(type_, sig.outs[0].shape, "gradient")
+        expect_dtype(sig.ins[2], DType.U32, "step")
+
+    def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
+        return (np.array(ins[1]) if int(ins[2]) % self.every == 0 else ins[0] + ins[1],)
+
+
+def check_sgd(sig: Signature, dtype: DType) -> None:
+    """What all updates share: dtypes of weight, gradient, ratio and the run-time scalars."""
+    expect_dtype(sig.ins[W], dtype, "parameter")
+    expect_dtype(sig.ins[G], DType.F32, "gradient")
+    expect_dtype(sig.ins[RATIO], DType.F32, "ratio")
+    scalars = ((LR, DType.F32, "lr"), (SEED, DType.U32, "seed"), (STEP, DType.U32, "step"))
+    for index, scalar, what in scalars:
+        expect_dtype(sig.ins[index], scalar, what)
+        expect_shape(sig.ins[index], (), what)
+    expect_dtype(sig.outs[0], dtype, "next parameter")
+    expect_shape(sig.outs[0], sig.ins[W].shape, "next parameter")
