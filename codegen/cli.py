@@ -92,4 +92,6 @@ def _complain(message: str, code: int) -> NoReturn:
 
 def _internal(error: Exception) -> NoReturn:
     traceback.print_exception(error, file=sys.stderr)
-    _complain(f"internal error: {error or type(error).__name__}; {_ISSUES}", InternalError.exit_code)
+    _complain(
+        f"internal error: {error or type(error).__name__}; {_ISSUES}", InternalError.exit_code
+    )

@@ -1,0 +1,69 @@
+# make setup   .venv with the commands, and the Arm compiler and QEMU where apt-get is permitted
+# make demo    a small net learns something new on an emulated Cortex-M7 with 256 KB
+# make test    every test, also with numpy 1.26
+# make check   format, lint, types, and the tests that need nothing or only a C compiler
+# make format  what check would complain about, mended
+
+VENV := .venv
+VENV126 := .venv-numpy126
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+STAMP126 := $(VENV126)/.installed
+# what another choice of extras would change: make EXTRAS=dev setup
+EXTRAS := dev,data,litert
+PYTEST_JOBS := 2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup tools demo test check format numpy126
+
+help:
+	@sed -n 's/^# //p' Makefile | head -5
+
+setup: $(STAMP) tools
+
+$(STAMP): pyproject.toml .ci/venv .ci/python
+	@python=$(PYTHON); python=$${python:-$$(.ci/python 11 99)} || \
+	    { echo "error: no python3 of version 3.11 or newer on the PATH" >&2; exit 1; }; \
+	echo "installing into $(VENV) ..."; .ci/venv $(VENV) "$$python" -e '.[$(EXTRAS)]'
+	@touch $@
+
+# cheap when all is there; where nothing may be installed it says what is missing and goes on
+tools: $(STAMP)
+	@for tool in gcc arm-none-eabi-gcc qemu-system-arm; do \
+	    command -v $$tool >/dev/null || missing=yes; done; \
+	[ -z "$$missing" ] || $(BIN)/tinyengine-codegen doctor --install >/dev/null || \
+	    echo "note: without these tools only part of the boards works" >&2
+
+demo: setup
+	$(BIN)/bench-melt demo
+
+test: setup numpy126
+	$(BIN)/python -m pytest -q -n $(PYTEST_JOBS) tests
+	@if [ -x $(VENV126)/bin/pytest ]; then set -x; \
+	    $(VENV126)/bin/python -m pytest -q -n $(PYTEST_JOBS) tests/pure; fi
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n $(PYTEST_JOBS) -m "not slow" tests/tidy tests/pure tests/hostc
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# a second environment with the oldest numpy and the TensorFlow Lite runtime that was built for it
+numpy126: $(STAMP126)
+
+$(STAMP126): pyproject.toml .ci/venv .ci/python
+	@mkdir -p $(VENV126); \
+	if python=$$(.ci/python 11 12); then \
+	    echo "installing into $(VENV126) ..."; \
+	    .ci/venv $(VENV126) "$$python" -e '.[dev,tflite-runtime]' 'numpy==1.26.*'; \
+	elif [ "$$CI" = true ]; then \
+	    echo "error: numpy 1.26 needs python 3.11 or 3.12, neither is on the PATH" >&2; exit 1; \
+	else \
+	    echo "note: tests with numpy 1.26 left out: no python 3.11 or 3.12 on the PATH" >&2; \
+	fi
+	@touch $@

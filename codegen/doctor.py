@@ -1,0 +1,102 @@
+"""What is installed: outside tools, Python packages, and what can be done about the rest."""
+
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from codegen import toolchain
+from codegen.paths import boards_dir, firmware_dir
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that the tools need or can use; `version` is None where it is missing."""
+
+    name: str
+    version: str | None
+    where: str
+    needed_for: str
+    apt_packages: tuple[str, ...] = ()
+
+
+# program, what for, Debian packages that hold it
+_TOOLS = (
+    ("gcc", "board 'host'", toolchain.HOST_PACKAGES),
+    (f"{toolchain.ARM_PREFIX}gcc", "Cortex-M boards", toolchain.ARM_PACKAGES),
+    ("qemu-system-arm", "boards 'qemu_*'", toolchain.QEMU_PACKAGES),
+)
+
+# import name, distribution, what for; the extras come last
+_PACKAGES = (
+    ("tinyengine", "tinyengine-mcu", "model -> plan"),
+    ("codegen", "tinyengine-mcu", "plan -> ELF"),
+    ("bench_melt", "tinyengine-mcu", "ELF -> device -> report"),
+    ("numpy", "numpy", "arithmetic"),
+    ("tflite", "tflite", "reading .tflite"),
+    ("flatbuffers", "flatbuffers", "reading .tflite"),
+    ("autograd", "autograd", "gradcheck"),
+    ("serial", "pyserial", "the link"),
+    ("ai_edge_litert", "ai-edge-litert", "extra 'litert'"),
+    ("tflite_runtime", "tflite-runtime", "extra 'tflite-runtime'"),
+    ("tflite_micro", "tflite-micro", "extra 'dev': the reference interpreter"),
+    ("sklearn", "scikit-learn", "extra 'data'"),
+    ("skimage", "scikit-image", "extra 'data'"),
+    ("seglearn", "seglearn", "extra 'data'"),
+    ("platformio", "platformio", "extra 'platformio'"),
+)
+
+
+def examine_tools() -> tuple[Finding, ...]:
+    """Return the outside programs, found or missing."""
+    findings = [_tool(*row) for row in _TOOLS]
+    arm = toolchain.find_tool(f"{toolchain.ARM_PREFIX}gcc")
+    if arm is not None:
+        version = "present" if toolchain.has_newlib(arm) else None
+        packages = toolchain.ARM_PACKAGES
+        findings.append(Finding("newlib (nano)", version, "", "Cortex-M boards", packages))
+    return tuple(findings)
+
+
+def examine_packages() -> tuple[Finding, ...]:
+    """Return this Python, its packages with the places they load from, and our data folders."""
+    return tuple(_packages())
+
+
+def missing_packages(findings: tuple[Finding, ...]) -> tuple[str, ...]:
+    """Return the Debian packages that hold the missing tools, each once, in order."""
+    names = [name for item in findings if item.version is None for name in item.apt_packages]
+    return tuple(dict.fromkeys(names))
+
+
+def _tool(name: str, needed_for: str, packages: tuple[str, ...]) -> Finding:
+    tool = toolchain.find_tool(name)
+    version, where = (tool.version, str(tool.path)) if tool else (None, "")
+    return Finding(name, version, where, needed_for, packages)
+
+
+def _packages() -> Iterator[Finding]:
+    yield Finding("python", platform.python_version(), sys.executable, "everything")
+    for module, distribution, needed_for in _PACKAGES:
+        spec = importlib.util.find_spec(module)
+        if spec is None:
+            yield Finding(module, None, "", needed_for)
+            continue
+        places = list(spec.submodule_search_locations or ()) or [str(spec.origin)]
+        yield Finding(module, _version(distribution), places[0], needed_for)
+    for name, folder in (("firmware", firmware_dir()), ("boards", boards_dir())):
+        yield Finding(name, _count(folder), str(folder), "travels with the package")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed as a distribution"
+
+
+def _count(folder: Path) -> str:
+    return f"{sum(path.is_file() for path in folder.rglob('*'))} files"
