@@ -59,10 +59,12 @@ def integer_step(delta: Array, rounding: Rounding, u: Array) -> Array:
 class SgdI8(Op):
     """Update an int8 weight tensor: (w, g, ratio, lr, seed, step[, fraction]) -> (w[, fraction]).
 
-    g f32: like w, or with only the channels (last axis) in `channels`. ratio has one entry per
-    index of `axis` of w. Elements whose step rounds to 0 are not touched; others saturate to
-    [-127, 127], TFLite's range for weights. `key` and `channels` of `channels_total` number the
-    elements as the unpruned tensor does, so that a pruned update draws the same random numbers.
+    g f32 like w. ratio has one entry per index of `axis` of w. Elements whose step rounds to 0 are
+    not touched; others saturate to [-127, 127], TFLite's range for weights.
+
+    `channels` (indices into the last axis of the unpruned tensor, `channels_total` wide) says which
+    channels learn. Where w holds just those, they number its elements as the unpruned tensor does,
+    so that a pruned update draws the same random numbers; where w is whole, the others stay.
     Applied on steps with step % every == every - 1, else w stays.
     """
 
@@ -80,47 +82,47 @@ class SgdI8(Op):
         check_sgd(sig, DType.I8)
         w, g = sig.ins[W], sig.ins[G]
         expect_shape(sig.ins[RATIO], (w.shape[self.axis],), "ratio")
-        count = len(self.channels) or w.shape[-1]
-        expect_shape(g, (*w.shape[:-1], count), "gradient")
-        expect(w.shape[-1] in (count, self.channels_total), "channels do not fit the weight")
+        expect_shape(g, w.shape, "gradient")
+        held = (w.shape[-1],) if not self.channels else (len(self.channels), self.channels_total)
+        expect(w.shape[-1] in held, "channels do not fit the weight")
         if master:
             expect_dtype(sig.ins[FRACTION], DType.I8, "fraction")
             expect_shape(sig.ins[FRACTION], w.shape, "fraction")
             expect_shape(sig.outs[1], w.shape, "fraction")
 
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
-        state = [np.array(ins[W]), *(np.array(f) for f in ins[FRACTION:])]
         if int(ins[STEP]) % self.every != self.every - 1:
-            return tuple(state)
-        where = self._selected(sig)
+            return (ins[W].copy(), *(f.copy() for f in ins[FRACTION:]))
         shape = [1] * ins[W].ndim
         shape[self.axis] = -1
-        rate = (ins[RATIO] * ins[LR]).reshape(shape)
-        rate = rate[where] if self.axis == ins[W].ndim - 1 else rate
-        delta = ins[G] * rate
-        if len(state) == 2:
-            w16 = state[0][where].astype(np.int64) * 256 + state[1][where]
-            moved = _move(w16, integer_step(delta * np.float32(256), Rounding.MASTER16, delta),
-                          -32640, 32639)
-            state[0][where] = (moved + 128) >> 8
-            state[1][where] = moved - (((moved + 128) >> 8) << 8)
-            return tuple(state)
-        u = uniform(self.key, ins[SEED], ins[STEP], self._index(ins[G].shape))
+        delta = ins[G] * (ins[RATIO] * ins[LR]).reshape(shape)
+        learns = self._learns(ins[W].shape)
+        if self.rounding == Rounding.MASTER16.value:
+            w16 = ins[W].astype(np.int64) * 256 + ins[FRACTION]
+            step = integer_step(delta * np.float32(256), Rounding.MASTER16, delta)
+            moved = _move(w16, np.where(learns, step, 0), -32640, 32639)
+            whole = (moved + 128) >> 8
+            return whole.astype(np.int8), (moved - whole * 256).astype(np.int8)
+        u = uniform(self.key, ins[SEED], ins[STEP], self._index(ins[W].shape))
         step = integer_step(delta, Rounding(self.rounding), u)
-        state[0][where] = _move(state[0][where].astype(np.int64), step, -127, 127)
-        return tuple(state)
+        moved = _move(ins[W].astype(np.int64), np.where(learns, step, 0), -127, 127)
+        return (moved.astype(np.int8),)
 
-    def _selected(self, sig: Signature) -> tuple[slice | list[int] | type(...), ...]:
-        w = sig.ins[W].shape
-        if self.channels and w[-1] != len(self.channels):
-            return (..., list(self.channels))
-        return (..., slice(None))
+    def _narrow(self, shape: tuple[int, ...]) -> bool:
+        return bool(self.channels) and shape[-1] == len(self.channels)
+
+    def _learns(self, shape: tuple[int, ...]) -> Array:
+        """Which channels of w move, bool (channels,)."""
+        if not self.channels or self._narrow(shape):
+            return np.ones(shape[-1], np.bool_)
+        return np.isin(np.arange(shape[-1]), self.channels)
 
     def _index(self, shape: tuple[int, ...]) -> Array:
-        """Element numbers in the unpruned tensor, shaped like the gradient."""
-        channels = np.array(self.channels or range(shape[-1]), np.int64)
+        """Element numbers in the unpruned tensor, shaped like w."""
+        narrow = self._narrow(shape)
+        channels = np.array(self.channels if narrow else range(shape[-1]), np.int64)
+        total = self.channels_total if narrow else shape[-1]
         rows = np.arange(int(np.prod(shape[:-1])), dtype=np.int64)
-        total = self.channels_total or shape[-1]
         return (rows[:, None] * total + channels).reshape(shape)
 
 
