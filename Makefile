@@ -8,6 +8,7 @@ VENV := .venv
 VENV126 := .venv-numpy126
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := $(VENV)/.tools-installed
 STAMP126 := $(VENV126)/.installed
 # what another choice of extras would change: make EXTRAS=dev setup
 EXTRAS := dev,data,litert
@@ -30,10 +31,11 @@ $(STAMP): pyproject.toml .ci/venv .ci/python
 
 # cheap when all is there; where nothing may be installed it says what is missing and goes on
 tools: $(STAMP)
-	@for tool in gcc arm-none-eabi-gcc qemu-system-arm; do \
+	@missing=; for tool in gcc arm-none-eabi-gcc qemu-system-arm; do \
 	    command -v $$tool >/dev/null || missing=yes; done; \
-	[ -z "$$missing" ] || $(BIN)/tinyengine-codegen doctor --install >/dev/null || \
-	    echo "note: without these tools only part of the boards works" >&2
+	if [ -n "$$missing" ] || [ ! -f $(TOOLS) ]; then \
+	    if $(BIN)/tinyengine-codegen doctor --install >/dev/null; then touch $(TOOLS); \
+	    else echo "note: without these tools only part of the boards works" >&2; fi; fi
 
 demo: setup
 	$(BIN)/bench-melt demo

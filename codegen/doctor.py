@@ -30,6 +30,9 @@ _TOOLS = (
     ("qemu-system-arm", "boards 'qemu_*'", toolchain.QEMU_PACKAGES),
 )
 
+# data that Debian packages: good to have, nothing breaks without it
+_DATA = ("dataset-fashion-mnist",)
+
 # import name, distribution, what for; the extras come last
 _PACKAGES = (
     ("tinyengine", "tinyengine-mcu", "model -> plan"),
@@ -61,6 +64,13 @@ def examine_tools() -> tuple[Finding, ...]:
     return tuple(findings)
 
 
+def examine_data() -> tuple[Finding, ...]:
+    """Return the data sets that Debian packages; empty where there is no dpkg."""
+    if toolchain.find_tool("dpkg-query") is None:
+        return ()
+    return tuple(_data(name) for name in _DATA)
+
+
 def examine_packages() -> tuple[Finding, ...]:
     """Return this Python, its packages with the places they load from, and our data folders."""
     return tuple(_packages())
@@ -76,6 +86,13 @@ def _tool(name: str, needed_for: str, packages: tuple[str, ...]) -> Finding:
     tool = toolchain.find_tool(name)
     version, where = (tool.version, str(tool.path)) if tool else (None, "")
     return Finding(name, version, where, needed_for, packages)
+
+
+def _data(name: str) -> Finding:
+    format_option = "--showformat=${db:Status-Status} ${Version}"
+    answer = toolchain.run_tool(["dpkg-query", "-W", format_option, name], timeout_s=20)
+    status, _, version = answer.stdout.partition(" ")
+    return Finding(name, version if status == "installed" else None, "", "data set", (name,))
 
 
 def _packages() -> Iterator[Finding]:

@@ -7,8 +7,15 @@ from typing import Annotated
 import typer
 
 from codegen.cli import print_json
-from codegen.doctor import Finding, examine_packages, examine_tools, missing_packages
+from codegen.doctor import (
+    Finding,
+    examine_data,
+    examine_packages,
+    examine_tools,
+    missing_packages,
+)
 from codegen.toolchain import how_to_install, install_packages
+from tinyengine.errors import UserError
 
 
 def command(
@@ -18,25 +25,32 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:
     """Show which tools are here, which versions, and where each package was loaded from."""
-    tools = examine_tools()
-    missing = missing_packages(tools)
+    problem = _install(examine_tools(), examine_data()) if install else None
+    tools, data, packages = examine_tools(), examine_data(), examine_packages()
+    if as_json:
+        groups = {"tools": tools, "data": data, "packages": packages}
+        print_json({name: [_row(item) for item in group] for name, group in groups.items()})
+    else:
+        for finding in (*tools, *data, *packages):
+            version = finding.version or f"missing: needed for {finding.needed_for}"
+            print(f"{finding.name:22}{version}  {finding.where}".rstrip())
+    if problem is not None:
+        raise UserError(problem)
+    if missing := missing_packages(tools):
+        print(f"note: {how_to_install(missing)}", file=sys.stderr)
+
+
+def _install(tools: tuple[Finding, ...], data: tuple[Finding, ...]) -> str | None:
+    """Install what is missing; return why the tools could not be, data is only noted."""
     problem = None
-    if install and missing:
+    if missing := missing_packages(tools):
         print(f"installing {', '.join(missing)} ...", file=sys.stderr)
         problem = install_packages(missing)
-        tools = examine_tools()
-    packages = examine_packages()
-    if as_json:
-        print_json({"tools": [_row(f) for f in tools], "packages": [_row(f) for f in packages]})
-    else:
-        for finding in (*tools, *packages):
-            version = finding.version or f"missing: needed for {finding.needed_for}"
-            print(f"{finding.name:20}{version}  {finding.where}".rstrip())
-    if problem is not None:
-        print(f"error: {problem}", file=sys.stderr)
-        raise typer.Exit(1)
-    if still := missing_packages(tools):
-        print(f"note: {how_to_install(still)}", file=sys.stderr)
+    if problem is None and (missing := missing_packages(data)):
+        print(f"installing {', '.join(missing)} ...", file=sys.stderr)
+        if reason := install_packages(missing):
+            print(f"note: {reason}", file=sys.stderr)
+    return problem
 
 
 def _row(finding: Finding) -> dict[str, object]:
