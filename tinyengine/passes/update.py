@@ -1,0 +1,105 @@
+"""Attach the update rule: every gradient becomes the next value of its tensor."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyengine.ir.graph import Builder, Graph, Node
+from tinyengine.ir.tensor import Array, DType, Role, TensorType
+from tinyengine.ops.conv2d import WEIGHT, Conv2d, X
+from tinyengine.ops.depthwise import DepthwiseConv2d
+from tinyengine.ops.op import Op
+from tinyengine.ops.sgd import Accumulate, Rounding, SgdF32, SgdI8, SgdI32, tensor_key
+from tinyengine.update.scheme import Learning
+
+SCALARS = (("lr", DType.F32), ("seed", DType.U32), ("step", DType.U32))
+
+
+def attach_update(graph: Graph, learning: Learning) -> Graph:
+    """Add inputs lr, seed, step () and, for each (w, d_w), one SGD node and its state.
+
+    State order, and so the order of the state hash: tensors as the forward graph first reads them,
+    each followed by its fraction (master16) and its accumulated gradient.
+    """
+    b = Builder(graph.name, graph)
+    scalars = tuple(b.input(name, TensorType((), dtype)) for name, dtype in SCALARS)
+    users = graph.consumers()
+    order = {name: i for i, node in enumerate(graph.nodes) for name in reversed(node.inputs)}
+    for w, g in sorted(graph.gradients, key=lambda pair: _first_use(graph, pair[0], order)):
+        reader = next(n for n in users[w] if b.values[n.outputs[0]].role is Role.ACTIVATION)
+        _Update(b, learning, reader, scalars).attach(w, g)
+    b.gradients = []
+    return b.build()
+
+
+def _first_use(graph: Graph, name: str, order: dict[str, int]) -> tuple[int, int]:
+    for index, node in enumerate(graph.nodes):
+        if name in node.inputs:
+            return index, node.inputs.index(name)
+    return len(order), 0
+
+
+class _Update:
+    """Builds the update of one tensor; `reader` is the forward node that uses it."""
+
+    def __init__(
+        self, b: Builder, learning: Learning, reader: Node, scalars: tuple[str, ...]
+    ) -> None:
+        self.b, self.learning, self.reader, self.scalars = b, learning, reader, scalars
+        self.every = learning.scheme.accumulate
+
+    def attach(self, w: str, g: str) -> None:
+        op, ratio = self._rule(w, g)
+        states = [w]
+        if isinstance(op, SgdI8) and op.rounding == Rounding.MASTER16.value:
+            zeros = np.zeros(self.b.type(w).shape, np.int8)
+            states.append(self.b.constant(f"{w}.fraction", zeros, DType.I8, role=Role.STATE))
+        summed = self._accumulated(w, g)
+        inputs = (w, summed or g, self._ratio(w, ratio), *self.scalars, *states[1:])
+        outs = [(f"{s}.next", self.b.type(s)) for s in states]
+        nexts = self.b.node(op, inputs, outs, self.reader.layer, Role.GRADIENT)
+        self.b.updates += zip(states, nexts, strict=True)
+        if summed:
+            self.b.updates.append((f"{w}.sum", summed))
+
+    def _accumulated(self, w: str, g: str) -> str | None:
+        if self.every == 1:
+            return None
+        type_ = self.b.type(g)
+        zeros = np.zeros(type_.shape, np.float32)
+        total = self.b.constant(f"{w}.sum", zeros, DType.F32, type_.quant, Role.STATE)
+        inputs = (total, g, self.scalars[2])
+        out = [(f"{w}.sum.next", type_)]
+        op = Accumulate(self.every)
+        return self.b.node(op, inputs, out, self.reader.layer, Role.GRADIENT)[0]
+
+    def _ratio(self, w: str, ratio: Array) -> str:
+        mean = np.asarray(ratio, np.float64) / self.every
+        return self.b.constant(f"{w}.ratio", mean.astype(np.float32), DType.F32)
+
+    def _rule(self, w: str, g: str) -> tuple[Op, Array]:
+        """The operator and ratio = gradient scale / parameter scale, per channel."""
+        type_, rounding = self.b.type(w), self.learning.scheme.rounding.value
+        if type_.dtype is DType.F32:
+            return SgdF32(self.every), np.ones(1)
+        conv = self.reader
+        assert isinstance(conv.op, Conv2d | DepthwiseConv2d)
+        x, weight = self.b.type(conv.inputs[X]), self.b.type(conv.inputs[WEIGHT])
+        axis = 3 if isinstance(conv.op, DepthwiseConv2d) else 0
+        scales = (weight.quant or x.quant).scales_of(weight.shape[axis]).astype(np.float64)
+        if type_.dtype is DType.I32:
+            return SgdI32(rounding, tensor_key(w), self.every), _inverse(scales * x.scale)
+        channels = self.learning.weights[w]
+        total = type_.shape[-1]
+        frozen = f"{w}.frozen"
+        if frozen in self.b.values:
+            total += self.b.type(frozen).shape[-1]
+        partial = len(channels) < total
+        op = SgdI8(rounding, axis, tensor_key(w), channels if partial else (),
+                   total if partial else 0, self.every)
+        return op, _inverse(scales) * self.b.type(g).scale
+
+
+def _inverse(scales: Array) -> Array:
+    """1 / scale; 0 where the scale is 0 (a channel that is dead and stays so)."""
+    return np.divide(1.0, scales, out=np.zeros_like(scales), where=scales > 0)

@@ -1,0 +1,98 @@
+"""Training in the simulator: the same steps, the same bits, the same state hash as on a device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from tinyengine.ir.graph import Graph
+from tinyengine.ir.tensor import Array
+from tinyengine.ops.conv2d import FROZEN, WEIGHT, Conv2d, X
+from tinyengine.ops.layout import GatherChannels
+from tinyengine.sim.run import run
+from tinyengine.sim.run_plan import pack
+
+
+class Trainer:
+    """Runs a training graph step by step, holding its state."""
+
+    def __init__(self, graph: Graph, lr: float, seed: int = 0) -> None:
+        self.graph, self.lr, self.seed, self.step_count = graph, lr, seed, 0
+        self._state = {v.name: np.array(v.require_data()) for v in graph.state()}
+
+    def step(self, x: Array, label: int) -> float:
+        """One step at batch 1: x of the model's input shape, label in [0, classes). The loss."""
+        x_name, label_name, lr, seed, step = self.graph.inputs
+        shape = self.graph.type(x_name).shape
+        inputs = {
+            x_name: np.asarray(x).reshape(shape), label_name: np.uint32(label),
+            lr: np.float32(self.lr), seed: np.uint32(self.seed & 0xFFFFFFFF),
+            step: np.uint32(self.step_count),
+        }
+        values = run(self.graph, {k: np.asarray(v) for k, v in inputs.items()}, self._state)
+        self._state = {old: np.asarray(values[new]) for old, new in self.graph.updates}
+        self.step_count += 1
+        self.logits = values[self.graph.outputs[1]]
+        return float(values[self.graph.outputs[0]])
+
+    def state(self) -> dict[str, Array]:
+        """Current arrays in state order."""
+        return dict(self._state)
+
+    def hash(self) -> str:
+        """SHA-256 over the bytes of all state tensors in state order, as hex."""
+        return state_hash(self.graph, self._state)
+
+
+def state_hash(graph: Graph, state: Mapping[str, Array]) -> str:
+    """SHA-256 over the little-endian bytes of every state tensor, in state order."""
+    digest = hashlib.sha256()
+    for value in graph.state():
+        digest.update(pack(state[value.name], value.type).tobytes())
+    return digest.hexdigest()
+
+
+def model_state(graph: Graph, state: Mapping[str, Array]) -> dict[str, Array]:
+    """Trainable tensors in the model's own shape and channel order, named LAYER/weight, LAYER/bias.
+
+    Partly trained weights get their frozen channels back; fractions (master16) are merged into
+    int16 in steps of 1/256; depthwise weights take the layout of the file they came from.
+    """
+    found: dict[str, Array] = {}
+    for value in graph.state():
+        if value.name.endswith((".fraction", ".sum")):
+            continue
+        array = np.array(state[value.name])
+        fraction = state.get(f"{value.name}.fraction")
+        if fraction is not None:
+            array = (array.astype(np.int32) * 256 + fraction).astype(np.int16)
+        array = _whole(graph, value.name, array)
+        found[value.name] = _file_layout(graph, value.name, array)
+    return found
+
+
+def _whole(graph: Graph, name: str, learned: Array) -> Array:
+    """Put the learned channels of a split weight back among its frozen ones."""
+    for node in graph.nodes:
+        if isinstance(node.op, Conv2d) and node.inputs[WEIGHT] == name and len(node.inputs) > FROZEN:
+            gather = graph.producers()[node.inputs[X]].op
+            assert isinstance(gather, GatherChannels)
+            frozen = graph.values[node.inputs[FROZEN]].require_data().astype(learned.dtype)
+            if learned.dtype == np.int16:
+                frozen = frozen * np.int16(256)
+            ordered = np.concatenate([learned, frozen], axis=-1)
+            whole = np.empty_like(ordered)
+            whole[..., list(gather.channels)] = ordered
+            return whole
+    return learned
+
+
+def _file_layout(graph: Graph, name: str, array: Array) -> Array:
+    if graph.meta.get("depthwise_layout") != "ohw1":
+        return array
+    users = graph.consumers().get(name, [])
+    if any(n.op.kind == "depthwise_conv2d" for n in users):
+        return np.ascontiguousarray(array.transpose(3, 1, 2, 0))
+    return array
