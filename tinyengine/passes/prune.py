@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from tinyengine.ir.graph import Builder, Graph, Node, retain
 from tinyengine.ir.tensor import DType, Role, TensorType, Value
 from tinyengine.ops.conv2d import WEIGHT, Conv2d, Conv2dBwdInput, Conv2dBwdWeight, X
@@ -48,7 +50,8 @@ def _split(graph: Graph, weight: str, channels: tuple[int, ...]) -> Graph:
     value = graph.values[weight]
     data, total = value.require_data(), value.type.shape[-1]
     rest = tuple(c for c in range(total) if c not in channels)
-    learned = data[..., list(channels)]
+    learned = np.ascontiguousarray(data[..., list(channels)])
+    learned.setflags(write=False)
     b.values[weight] = Value(
         weight, replace(value.type, shape=learned.shape), Role.TRAINABLE, learned
     )
