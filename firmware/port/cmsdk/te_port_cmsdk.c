@@ -38,6 +38,9 @@ void te_port_init(void)
 {
     TE_REG(TE_UART_BAUDDIV) = 217u; /* 25 MHz / 115200; the least the UART accepts is 16 */
     TE_REG(TE_UART_CTRL) = 0xBu;    /* transmitter, receiver, receive interrupt */
+    /* Discards what came before the receiver was on; an emulator looks for input only after a
+     * read, and would otherwise sleep through bytes that already wait for it. */
+    (void)TE_REG(TE_UART_DATA);
     te_nvic_enable((uint32_t)TE_UART_IRQ);
 }
 

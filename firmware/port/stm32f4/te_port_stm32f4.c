@@ -53,6 +53,7 @@ void te_port_init(void)
     TE_REG(TE_USART_BRR) = 139u; /* 16 MHz / 115200 */
     /* The receiver is on before anything can arrive; the interrupt only after the port is up. */
     TE_REG(TE_USART_CR1) = 1u << 13 | 1u << 5 | 1u << 3 | 1u << 2;
+    (void)TE_REG(TE_USART_DR); /* as in the CMSDK port: what came before is discarded */
     te_nvic_enable((uint32_t)TE_USART_IRQ);
 }
 

@@ -1,0 +1,1 @@
+"""ELF or app -> device -> records -> report."""

@@ -1,0 +1,1 @@
+"""What executes a firmware: a process, an emulator, a board on a serial port."""

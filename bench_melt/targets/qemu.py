@@ -1,0 +1,151 @@
+"""A firmware in the QEMU emulator; its UART is a TCP port, its instructions are counted."""
+
+import shutil
+import socket
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+from bench_melt.targets.counter import InstructionCounter, mark_address
+from bench_melt.targets.plugin import plugin_library
+from bench_melt.targets.process import Child
+from tinyengine.errors import DeviceError, UserError
+
+_PROGRAM = "qemu-system-arm"
+_START_S = 5.0
+
+
+class QemuTarget:
+    """Runs an ELF on a machine that `qemu-system-arm` emulates."""
+
+    baud: int | None = None
+
+    def __init__(
+        self,
+        elf: Path,
+        machine: str,
+        *,
+        uart: int = 0,
+        count: bool = True,
+        watch_stack: tuple[int, int] | None = None,
+    ) -> None:
+        """Name the firmware and the machine; start() runs it.
+
+        Args:
+            elf: The linked firmware.
+            machine: QEMU's name of the board, as after `-M`.
+            uart: Which of the machine's serial ports is the session's.
+            count: Count instructions, where the plug-in can be built.
+            watch_stack: Addresses [low, high) in which to note the lowest store; costs speed.
+        """
+        self.counter: InstructionCounter | None = None
+        self._elf = elf
+        self._machine = machine
+        self._uart = uart
+        self._count = count
+        self._watch_stack = watch_stack
+        self._child: Child | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def start(self) -> str:
+        """Start the emulator; return the URL of the firmware's UART.
+
+        It starts at once: nothing is lost, since a device speaks only when asked.
+
+        Raises:
+            UserError: QEMU is not installed.
+            DeviceError: it does not start.
+        """
+        self.stop()
+        if shutil.which(_PROGRAM) is None:
+            raise UserError(
+                f"'{_PROGRAM}' is not installed; install package qemu-system-arm, "
+                "or run 'tinyengine-codegen doctor --install'"
+            )
+        if not self._elf.is_file():
+            raise UserError(f"no firmware at '{self._elf}'; run 'tinyengine-codegen build' first")
+        if self._count:
+            url = self._start_counting()
+            if url is not None:
+                return url
+        return self._launch([])
+
+    def _start_counting(self) -> str | None:
+        """Start with the plug-in; None where it cannot be built or this QEMU does not load it."""
+        library = plugin_library()
+        mark = mark_address(self._elf)
+        if library is None or mark is None:
+            return None
+        self._folder = tempfile.TemporaryDirectory(prefix="te-count-")
+        ring = Path(self._folder.name) / "ring"
+        options = f"{library},out={ring},mark={mark:#x}"
+        if self._watch_stack is not None:
+            options += f",stack={self._watch_stack[0]:#x}:{self._watch_stack[1]:#x}"
+        try:
+            url = self._launch(["-plugin", options], ring)
+            self.counter = InstructionCounter(ring)
+        except (DeviceError, OSError, ValueError):
+            self.stop()
+            return None
+        return url
+
+    def _launch(self, extra: list[str], made: Path | None = None) -> str:
+        # we bind the port and hand the socket down: nobody can take it in between
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            port = listener.getsockname()[1]
+            self._child = Child(self._argv(listener.fileno(), extra), pass_fds=[listener.fileno()])
+        self._wait_for_life(made)
+        return f"socket://127.0.0.1:{port}"
+
+    def _argv(self, listener: int, extra: list[str]) -> list[str]:
+        unused = ["-serial", "null"] * self._uart
+        return [
+            *(_PROGRAM, "-M", self._machine, "-nodefaults", "-display", "none"),
+            *("-chardev", f"socket,id=link,fd={listener},server=on,wait=off"),
+            *(*unused, "-serial", "chardev:link"),
+            *("-kernel", str(self._elf)),
+            *extra,
+        ]
+
+    def _wait_for_life(self, made: Path | None) -> None:
+        """Wait until QEMU has set itself up: `made` is there, or a moment has passed alive."""
+        end = time.monotonic() + _START_S
+        while self._child is not None:
+            if self._child.exit_code(0.02) is not None:
+                note = self._child.note()
+                self.stop()
+                raise DeviceError(f"the emulated board '{self._machine}' does not start: {note}")
+            if made is None or (made.is_file() and made.stat().st_size > 0):
+                return
+            if time.monotonic() > end:
+                self.stop()
+                raise DeviceError(f"QEMU has not set itself up in {_START_S:.0f} s")
+
+    def stop(self) -> None:
+        """End the emulator and remove its files."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+        if self.counter is not None:
+            self.counter.close()
+            self.counter = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def failure_note(self) -> str:
+        """Return how the emulator ended and what it said last."""
+        return self._child.note() if self._child else ""
+
+    def __enter__(self) -> "QemuTarget":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
