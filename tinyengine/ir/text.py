@@ -35,14 +35,15 @@ def write(graph: Graph, data: bool = True) -> str:
         if value.data is not None:
             text = f' = "{_encode(value.data)}"' if data else ""
             lines.append(f"{value.role.value} %{value.name} {format_type(value.type)}{text}")
-    lines += [_node_line(graph, node) for node in graph.nodes]
+    lines += [node_line(graph, node) for node in graph.nodes]
     lines += [f"output %{n}" for n in graph.outputs]
     lines += [f"gradient %{a} <- %{b}" for a, b in graph.gradients]
     lines += [f"update %{a} <- %{b}" for a, b in graph.updates]
     return "\n".join(lines) + "\n"
 
 
-def _node_line(graph: Graph, node: Node) -> str:
+def node_line(graph: Graph, node: Node) -> str:
+    """One node as `write` prints it."""
     outs = ", ".join(
         f"%{n} {format_type(graph.type(n))} {graph.values[n].role.value}" for n in node.outputs
     )
@@ -134,7 +135,9 @@ def _parse_quant(text: str) -> Quant:
 
 def _decode(data: str, type_: TensorType) -> Array:
     if not data and type_.count:
-        return np.zeros(type_.shape, type_.dtype.numpy)
+        zeros = np.zeros(type_.shape, type_.dtype.numpy)
+        zeros.setflags(write=False)
+        return zeros
     array = np.frombuffer(base64.b64decode(data, validate=True), type_.dtype.numpy)
     return array.reshape(type_.shape)
 
