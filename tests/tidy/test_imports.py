@@ -58,7 +58,7 @@ def test_the_lowest_floor_is_pure() -> None:
         for path in modules(["tinyengine"])
         for line, name in impurities(folder_of(path), path.read_text())
     ]
-    assert not found
+    assert not found, "\n".join(found)
 
 
 def folder_of(path: Path) -> str:

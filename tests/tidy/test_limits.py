@@ -38,13 +38,13 @@ def test_functions() -> None:
         for line, name, count in functions(path.read_text()):
             if count > FUNCTION_LINES:
                 found.append(f"{place(path, line)} {name}: {count} lines")
-    assert not found
+    assert not found, "\n".join(found)
 
 
 def test_files() -> None:
     counts = {path: len(path.read_text().splitlines()) for path in tracked(*SOURCES)}
     long = [f"{path}: {count} lines" for path, count in counts.items() if count > FILE_LINES]
-    assert not long
+    assert not long, "\n".join(long)
 
 
 def test_lines() -> None:
@@ -54,7 +54,7 @@ def test_lines() -> None:
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if len(line) > LINE_CHARACTERS
     ]
-    assert not found
+    assert not found, "\n".join(found)
 
 
 def may_print(path: Path) -> bool:
@@ -69,7 +69,7 @@ def test_only_command_modules_print() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
     ]
-    assert not found
+    assert not found, "\n".join(found)
 
 
 def test_no_ambient_state() -> None:
@@ -79,7 +79,7 @@ def test_no_ambient_state() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Global)
     ]
-    assert not found
+    assert not found, "\n".join(found)
 
 
 def test_the_counters_count() -> None:
