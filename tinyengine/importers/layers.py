@@ -19,7 +19,7 @@ from tinyengine.ops.lut import Lut
 from tinyengine.ops.op import Op, Signature, TypeRuleError
 from tinyengine.ops.window import Window
 
-ELEMENTS_MAX = 64 * 1024 * 1024  # of all tensors of a model together: far beyond any microcontroller
+ELEMENTS_MAX = 64 * 1024 * 1024  # of all tensors together: far beyond any microcontroller
 RANK_MAX = 8
 
 

@@ -81,7 +81,7 @@ def load_mcunet(path: Path) -> Graph:
     weights = path.with_suffix(".npz")
     for file in (path, weights):
         if not file.is_file():
-            raise ModelError(f"no file '{file}': an MCUNet model is a .json with its .npz beside it")
+            raise ModelError(f"no file '{file}'; an MCUNet model is a .json and its .npz beside it")
     return _Importer(path.stem, _read_json(path), _read_arrays(weights)).graph()
 
 
@@ -181,7 +181,7 @@ class _Importer:
     def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
         array = self.arrays.get(name)
         if array is None:
-            raise ModelError(f"the .npz holds no '{name}'; the .json asks for it with shape {shape}")
+            raise ModelError(f"the .npz holds no '{name}'; the .json asks for it, shape {shape}")
         if array.shape != shape or array.dtype != dtype:
             raise ModelError(
                 f"'{name}' in the .npz is {array.dtype} {array.shape}, the .json asks for {dtype} "
