@@ -1,4 +1,4 @@
-"""`te_manifest.json`: what a generated folder holds. `compile` writes it, the other tools read it."""
+"""`te_manifest.json`: what a generated folder holds; `compile` writes it, other tools read it."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,8 @@ Element = Literal["i8", "i16", "i32", "u32", "f32"]
 class _Table(BaseModel):
     """One JSON object: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # "model_hash" is a fine name here: nothing of pydantic's is called that
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class Border(_Table):
