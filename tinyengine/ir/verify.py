@@ -7,6 +7,7 @@ Rules run in order and later ones rely on earlier ones, so the first failure is 
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from typing import NamedTuple
 from tinyengine.errors import InternalError, ModelError
 from tinyengine.ir import verify_quant as quant
 from tinyengine.ir.graph import Graph, Node
-from tinyengine.ir.tensor import DType, Role, Value
+from tinyengine.ir.tensor import DType, Role, TensorType, Value
 from tinyengine.ir.text import node_line
 from tinyengine.ops.op import TypeRuleError
 from tinyengine.ops.registry import OPS
@@ -51,6 +52,7 @@ _DATA_ROLES = frozenset({Role.CONSTANT, Role.TRAINABLE, Role.STATE})
 _MADE_ROLES = frozenset({Role.ACTIVATION, Role.GRADIENT})
 _LEARNING_ROLES = frozenset({Role.TRAINABLE, Role.STATE})
 _LINE_WIDTH = 160
+_MANY_SCALES = re.compile(r"(q\([^|,]*)\|[^,]*")
 
 
 class Fault(NamedTuple):
@@ -109,7 +111,7 @@ def _message(view: View, rule: Rule, fault: Fault) -> str:
 def _lines_around(graph: Graph, at: int) -> str:
     lines = []
     for index in range(max(0, at - 2), min(len(graph.nodes), at + 3)):
-        text = _line(graph, graph.nodes[index])
+        text = _MANY_SCALES.sub(r"\1|..", _line(graph, graph.nodes[index]))
         text = text if len(text) <= _LINE_WIDTH else text[: _LINE_WIDTH - 3] + "..."
         lines.append(f"{'>' if index == at else ' '} {index:4} | {text}")
     return "\n".join(lines)
@@ -270,8 +272,8 @@ def _gradients(view: View) -> Iterator[Fault]:
             yield Fault("it has two gradients; those that meet must be added", name)
         seen.add(name)
         if d_type.shape != value.type.shape or d_type.dtype not in GRADIENT_DTYPES:
-            declared = f"{d_type.dtype.value} {d_type.shape}"
-            yield Fault(f"{declared} is the gradient of '{name}' {value.type.shape}", gradient)
+            yield Fault(f"{_brief(d_type)} is the gradient of '{name}' {_brief(value.type)}",
+                        gradient)
 
 
 def _gradients_complete(view: View) -> Iterator[Fault]:
@@ -289,7 +291,12 @@ def _updates(view: View) -> Iterator[Fault]:
         if following not in view.maker:
             yield Fault(f"its next value '{following}' is not made by a node", name)
         if next_type != value.type:
-            yield Fault(f"type {next_type} follows {value.type} of '{name}'", following)
+            yield Fault(f"{_brief(next_type)} takes the place of '{name}' {_brief(value.type)} "
+                        "(shape, type and quantisation must be equal)", following)
+
+
+def _brief(type_: TensorType) -> str:
+    return f"{type_.dtype.value} {type_.shape}"
 
 
 def _updated_once(view: View) -> Iterator[Fault]:
