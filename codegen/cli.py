@@ -6,14 +6,16 @@ import json
 import pkgutil
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import typer
 
-from tinyengine.errors import InternalError, TinyEngineError
+from tinyengine.errors import InternalError, TinyEngineError, UserError
 
 _ISSUES = "please report it with this text and the command that you ran"
+_OURS = ("tinyengine", "codegen", "bench_melt")
+_ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 # the surroundings refuse: nothing of ours is broken
 _SURROUNDINGS = {
     errno.EACCES,
@@ -40,15 +42,48 @@ def new_app(summary: str) -> typer.Typer:
 
 
 def add_commands(app: typer.Typer, package: str) -> None:
-    """Register every module of `package` that defines `command` under the module's name."""
+    """Register every module of `package` that defines `command` under the module's name.
+
+    A module that cannot be loaded because a Python package is missing becomes a command that says
+    so: the others, `doctor` among them, keep working.
+    """
     folder = importlib.import_module(package)
     for info in sorted(pkgutil.iter_modules(folder.__path__), key=lambda info: info.name):
-        module = importlib.import_module(f"{package}.{info.name}")
+        name = info.name.replace("_", "-")
+        try:
+            module = importlib.import_module(f"{package}.{info.name}")
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] in _OURS:
+                raise
+            app.command(name, context_settings=_ANYTHING)(_unavailable(name, str(error.name)))
+            continue
         if hasattr(module, "command"):
-            app.command(info.name.replace("_", "-"))(module.command)
+            app.command(name)(module.command)
 
 
-def run(app: typer.Typer) -> NoReturn:
+def _unavailable(name: str, missing: str) -> Callable[[], None]:
+    def command() -> None:
+        raise UserError(
+            f"'{name}' needs the python package '{missing}', which is not installed; "
+            "install tinyengine-mcu again with its dependencies"
+        )
+
+    command.__doc__ = f"Not available: the python package '{missing}' is missing."
+    return command
+
+
+def start(summary: str, package: str) -> NoReturn:
+    """Run the command line whose subcommands are the modules of `package`."""
+
+    def assembled() -> None:
+        app = new_app(summary)
+        add_commands(app, package)
+        app()
+
+    run(assembled)
+
+
+def run(app: Callable[[], object]) -> NoReturn:
     """Run a command line and leave the process with the exit code of the contract.
 
     0 fine, 1 the user's input is wrong, 2 usage, 3 device or link, 70 internal. Only 70 shows a
@@ -80,9 +115,10 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def main() -> NoReturn:
     """Entry point of `tinyengine-codegen`."""
-    app = new_app("Turns an int8 model and an update scheme into C that trains on a board.")
-    add_commands(app, "codegen.commands")
-    run(app)
+    start(
+        "Turns an int8 model and an update scheme into C that trains on a board.",
+        "codegen.commands",
+    )
 
 
 def _complain(message: str, code: int) -> NoReturn:

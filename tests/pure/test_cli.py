@@ -2,11 +2,13 @@
 
 import errno
 import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from codegen.cli import add_commands, new_app, print_json, run
+from codegen.cli import add_commands, new_app, print_json, run, start
 from tinyengine.errors import DeviceError, InternalError, UserError
 
 
@@ -62,7 +64,53 @@ def test_usage(arguments: list[str]) -> None:
     assert outcome(None, arguments) == 2
 
 
-def test_every_module_under_commands_is_a_subcommand() -> None:
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An importable package `some_commands` with one good command."""
+    folder = tmp_path / "some_commands"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "two_words.py").write_text("def command(n: int) -> None:\n    print(n)\n")
+    (folder / "helper.py").write_text("def other() -> None:\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.startswith("some_commands")]:
+        monkeypatch.delitem(sys.modules, name)
+    return folder
+
+
+def started(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    monkeypatch.setattr("sys.argv", ["tool", *arguments])
+    with pytest.raises(SystemExit) as end:
+        start("test", "some_commands")
+    return end.value.code
+
+
+def test_a_module_is_a_subcommand(
+    commands: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert started(monkeypatch, "two-words", "7") == 0
+    assert capsys.readouterr().out == "7\n"
+    assert started(monkeypatch, "helper") == 2
+
+
+def test_a_missing_package_disables_its_command_only(
+    commands: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (commands / "lame.py").write_text("import no_such_package\n")
+    assert started(monkeypatch, "two-words", "7") == 0
+    assert started(monkeypatch, "lame", "x", "--json") == 1
+    message = "error: 'lame' needs the python package 'no_such_package'"
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_a_command_of_ours_that_cannot_be_loaded_is_our_mistake(
+    commands: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (commands / "lame.py").write_text("import codegen.no_such_module\n")
+    assert started(monkeypatch, "two-words", "7") == 70
+
+
+def test_the_real_commands() -> None:
     app = new_app("test")
     add_commands(app, "codegen.commands")
     assert {"build", "doctor"} <= {command.name for command in app.registered_commands}
