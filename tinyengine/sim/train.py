@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tinyengine.errors import InternalError
 from tinyengine.ir.graph import Graph
 from tinyengine.ir.tensor import Array
-from tinyengine.ops.conv2d import FROZEN, WEIGHT, Conv2d, X
-from tinyengine.ops.layout import GatherChannels
+from tinyengine.ops.row_step import RowStep
+from tinyengine.ops.sgd import SgdI8
 from tinyengine.sim.run import run
 from tinyengine.sim.run_plan import pack
 
@@ -75,18 +76,27 @@ def model_state(graph: Graph, state: Mapping[str, Array]) -> dict[str, Array]:
 
 def _whole(graph: Graph, name: str, learned: Array) -> Array:
     """Put the learned channels of a split weight back among its frozen ones."""
+    frozen = graph.values.get(f"{name}.frozen")
+    if frozen is None:
+        return learned
+    channels = list(_channels(graph, name))
+    rest = frozen.require_data().astype(learned.dtype)
+    if learned.dtype == np.int16:
+        rest = rest * np.int16(256)
+    width = len(channels) + rest.shape[-1]
+    whole = np.empty((*learned.shape[:-1], width), learned.dtype)
+    whole[..., channels] = learned
+    whole[..., [c for c in range(width) if c not in channels]] = rest
+    return whole
+
+
+def _channels(graph: Graph, name: str) -> tuple[int, ...]:
+    """The channels that learn, as the weight's update knows them."""
     for node in graph.nodes:
-        if isinstance(node.op, Conv2d) and node.inputs[WEIGHT] == name and len(node.inputs) > FROZEN:
-            gather = graph.producers()[node.inputs[X]].op
-            assert isinstance(gather, GatherChannels)
-            frozen = graph.values[node.inputs[FROZEN]].require_data().astype(learned.dtype)
-            if learned.dtype == np.int16:
-                frozen = frozen * np.int16(256)
-            ordered = np.concatenate([learned, frozen], axis=-1)
-            whole = np.empty_like(ordered)
-            whole[..., list(gather.channels)] = ordered
-            return whole
-    return learned
+        op = node.op.update if isinstance(node.op, RowStep) else node.op
+        if isinstance(op, SgdI8) and name in node.inputs:
+            return op.channels
+    raise InternalError(f"weight '{name}' is split but nothing updates it")
 
 
 def _file_layout(graph: Graph, name: str, array: Array) -> Array:

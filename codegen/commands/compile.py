@@ -1,0 +1,38 @@
+"""`tinyengine-codegen compile MODEL`: an int8 model and an update scheme become C that trains."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codegen.board import load_board
+from codegen.cli import print_json
+from codegen.compile_model import compile_model
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="a .tflite, MCUNet .json or "
+                                         "file.py:function")],
+    board: Annotated[str, typer.Option(help="a board's name or .toml")],
+    update: Annotated[str, typer.Option(help="scheme: none, head, bias, full, an example's name "
+                                        "or a .toml")],
+    out: Annotated[Path, typer.Option(help="the folder to make")],
+    classes: Annotated[int | None, typer.Option(help="replace the classifier by a fresh head")] = (
+        None),
+    seed: Annotated[int, typer.Option(help="of the fresh head")] = 0,
+    dump_dir: Annotated[Path | None, typer.Option(help="write the graph after every pass here")] = (
+        None),
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
+) -> None:
+    """Generate training C for BOARD into the folder OUT."""
+    result = compile_model(model, load_board(board), update, out, classes, seed, dump_dir)
+    if as_json:
+        print_json(result.figures)
+        return
+    for name, value in result.figures.items():
+        print(f"{name:18}{value:>12,}")
+    print(f"report: {result.report}", file=sys.stderr)
+    print(f"next: tinyengine-codegen build {out}", file=sys.stderr)
