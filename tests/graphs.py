@@ -124,7 +124,7 @@ class Net:
         return self.apply(Mean(1, 2), (x,), out)
 
     def lut(self, x: str, function: str) -> str:
-        """`logistic`, `relu` or `quantize`, each with its own output scale."""
+        """`logistic`, `relu` or `requantise`, each with its own output scale."""
         shape, x_type = self.b.type(x).shape, self.b.type(x)
         if function == "logistic":
             out = TensorType(shape, DType.I8, Quant.per_tensor(1 / 256, -128))

@@ -15,10 +15,14 @@ from tinyengine.ops.op import Op, Signature, expect, expect_count, expect_dtype,
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxXent(Op):
-    """loss = log(sum exp(l - max)) - (l[label] - max); d[k] = exp(l[k] - max) / sum - [k == label].
+    """loss = log(sum) - (l[label] - max); d[k] = e[k] / sum, d[label] = -(rest / sum).
 
-    logits (1, n) f32; label () u32 in [0, n) -> loss () f32, d (1, n) f32. The sum runs in order
-    from +0.
+    e[k] = exp(l[k] - max); `sum` adds all e, `rest` all but e[label], both in order from +0.
+    logits (1, n) f32; label () u32 in [0, n) -> loss () f32, d (1, n) f32.
+
+    d[label] is not e[label] / sum - 1: for a sample that the model is sure of, float32 would keep
+    no digit of that difference, and the gradient would point elsewhere (cosine 0.58 at a margin
+    of 18).
     """
 
     kind: ClassVar[str] = "softmax_xent"
@@ -40,6 +44,9 @@ class SoftmaxXent(Op):
         exps = fixed.exp_f32(shifted)
         total = np.cumsum(exps, dtype=np.float32)[-1:]
         loss = fixed.log_f32(total) - shifted[label]
+        others = exps.copy()
+        others[label] = np.float32(0)
+        rest = np.cumsum(others, dtype=np.float32)[-1]
         d = exps / total
-        d[label] -= np.float32(1)
+        d[label] = -(rest / total[0])
         return loss[0].reshape(()), d[None, :]

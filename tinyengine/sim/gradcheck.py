@@ -15,6 +15,8 @@ from tinyengine.sim import oracle
 from tinyengine.sim.run import run
 
 LABEL = "label"
+# float32 has no digits left down there, and the softmax cuts exp at exp(-87) = 1.6e-38.
+NOTHING = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +93,16 @@ def gradcheck_mean(graph: Graph, samples: Iterable[Sample]) -> GradReport:
 
 
 def compare(name: str, found: Array, truth: Array) -> TensorCheck:
-    """Cosine and norm ratio of two tensors of one shape.
+    """Cosine and norm ratio of two tensors of one shape; magnitudes below NOTHING are zero.
 
     A gradient that is zero where the truth is not, or the reverse, or not finite: 0 and 0.
     """
     a, b = (np.asarray(x, np.float64).ravel() for x in (found, truth))
     # Scaled by the largest element, so that squares neither overflow nor vanish.
     top_a, top_b = (float(np.abs(x).max(initial=0.0)) for x in (a, b))
-    if top_a == 0.0 and top_b == 0.0:
+    if top_a < NOTHING and top_b < NOTHING:
         return TensorCheck(name, 1.0, 1.0, both_zero=True)
-    if top_a == 0.0 or top_b == 0.0 or not (math.isfinite(top_a) and math.isfinite(top_b)):
+    if min(top_a, top_b) < NOTHING or not (math.isfinite(top_a) and math.isfinite(top_b)):
         return TensorCheck(name, 0.0, 0.0)
     a, b = a / top_a, b / top_b
     norm_a, norm_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))

@@ -188,10 +188,14 @@ def _clamped(sig: Signature, lo: float | None, hi: float | None) -> Bounds:
     """Quantised ends of the real range [lo, hi]."""
     out = sig.outs[0]
     ends = [
-        limit if end is None else min(127, max(-128, out.zero_point + round(end / out.scale)))
+        limit if end is None else min(127, max(-128, out.zero_point + _half_away(end / out.scale)))
         for end, limit in ((lo, -128), (hi, 127))
     ]
     return ends[0], ends[1]
+
+
+def _half_away(x: float) -> int:
+    return int(onp.copysign(onp.floor(abs(x) + 0.5), x))
 
 
 # name of a table -> (its real function between the cuts, where it is cut)
@@ -199,7 +203,7 @@ _FUNCTIONS: MappingProxyType[
     str, tuple[Callable[[Any], Any], Callable[[Signature], Bounds]]
 ] = MappingProxyType({
     "logistic": (_logistic, _full),
-    "quantize": (_identity, _full),
+    "requantise": (_identity, _full),
     "relu": (_identity, lambda sig: _clamped(sig, 0.0, None)),
     "relu6": (_identity, lambda sig: _clamped(sig, 0.0, 6.0)),
     "relu_n1_to_1": (_identity, lambda sig: _clamped(sig, -1.0, 1.0)),
