@@ -101,7 +101,11 @@ class SerialTransport:
 
     def close(self) -> None:
         """Let go of the port."""
+        # pyserial forgets to close a socket whose other end is gone
+        socket_behind = getattr(self._port, "_socket", None)
         self._port.close()
+        if socket_behind is not None:
+            socket_behind.close()
 
 
 def describe_bytes(data: bytes) -> str:

@@ -348,6 +348,7 @@ uint8_t te_session_execute(te_session *session, uint8_t code, uint32_t request_b
         return te_do_counters(session, answer_bytes);
     case TE_CODE_RESET:
         return te_do_reset(session);
+    case TE_CODE_LAST:
     case TE_CODE_ANSWER:
     case TE_CODE_NAK:
     case TE_CODE_FAULT:

@@ -96,7 +96,7 @@ static void te_session_end(te_session *session)
     if (intact) {
         const uint32_t body = session->count - (uint32_t)TE_FRAME_CRC;
         intact = te_crc32(session->frame, body) == te_get_u32(session->frame + body) &&
-                 session->frame[4] < TE_CODE_ANSWER;
+                 session->frame[4] <= TE_CODE_LAST;
     }
     if (intact) {
         te_session_request(session);

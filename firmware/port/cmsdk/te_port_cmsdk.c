@@ -23,7 +23,24 @@ void te_uart_interrupt(void)
 {
     TE_REG(TE_UART_INTCLEAR) = 2u;
     while ((TE_REG(TE_UART_STATE) & 2u) != 0u) {
+        if (te_ring_full(&te_received)) {
+            te_port_listen(0);
+            return;
+        }
         te_ring_put(&te_received, (uint8_t)TE_REG(TE_UART_DATA));
+    }
+}
+
+/* The controller remembers a byte's arrival as an edge, so a byte that was left in the receiver
+ * makes itself heard only when its interrupt is set pending by hand. */
+void te_port_listen(int on)
+{
+    const uint32_t bit = UINT32_C(1) << TE_UART_IRQ;
+    if (on == 0) {
+        TE_REG(TE_NVIC_ICER) = bit;
+    } else if ((TE_REG(TE_NVIC_ISER) & bit) == 0u) {
+        TE_REG(TE_NVIC_ISPR) = bit;
+        TE_REG(TE_NVIC_ISER) = bit;
     }
 }
 

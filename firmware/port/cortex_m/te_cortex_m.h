@@ -8,6 +8,8 @@
 
 /* System control space (Armv7-M Architecture Reference Manual, B3.2 and B3.5). */
 #define TE_NVIC_ISER UINT32_C(0xE000E100)
+#define TE_NVIC_ICER UINT32_C(0xE000E180)
+#define TE_NVIC_ISPR UINT32_C(0xE000E200)
 #define TE_SCB_VTOR UINT32_C(0xE000ED08)
 #define TE_SCB_SHCSR UINT32_C(0xE000ED24)
 #define TE_SCB_CFSR UINT32_C(0xE000ED28)
@@ -44,8 +46,9 @@ void te_unexpected_entry(void); /* vector of every interrupt that nobody enabled
 void te_mpu_limit(uintptr_t ram_origin, uintptr_t limit);
 
 /* Bytes received by interrupt and not read yet. One writer (the interrupt) and one reader; the
- * reader drains it while it decodes, so it need not hold a frame. A full ring drops bytes: the
- * frame's CRC tells. */
+ * reader drains it while it decodes, so it need not hold a frame. When it is full the interrupt
+ * switches itself off until the reader has made room; what a real UART drops meanwhile, the frame's
+ * CRC tells. */
 enum { TE_RING_BYTES = 256 };
 
 typedef struct te_ring {
@@ -54,7 +57,8 @@ typedef struct te_ring {
     volatile uint8_t bytes[TE_RING_BYTES];
 } te_ring;
 
-void te_ring_put(te_ring *ring, uint8_t byte);
+int te_ring_full(const te_ring *ring);
+void te_ring_put(te_ring *ring, uint8_t byte); /* not when full */
 
 /* Sleeps until there is something, takes up to `capacity` bytes, returns how many. */
 uint32_t te_ring_wait(te_ring *ring, uint8_t *bytes, uint32_t capacity);
@@ -63,6 +67,9 @@ static inline void te_nvic_enable(uint32_t irq)
 {
     TE_REG(TE_NVIC_ISER + 4u * (irq / 32u)) = UINT32_C(1) << (irq % 32u);
 }
+
+/* Provided by the port: the receive interrupt on (1) or off (0). */
+void te_port_listen(int on);
 
 /* Provided by the port: 1 and the byte when one waits in the receiver, without interrupts. */
 int te_port_poll(uint8_t *byte);

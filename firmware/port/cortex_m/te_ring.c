@@ -1,13 +1,15 @@
 /* te_ring.c - see te_cortex_m.h. */
 #include "te_cortex_m.h"
 
+int te_ring_full(const te_ring *ring)
+{
+    return ring->head - ring->tail >= (uint32_t)TE_RING_BYTES;
+}
+
 void te_ring_put(te_ring *ring, uint8_t byte)
 {
-    const uint32_t head = ring->head;
-    if (head - ring->tail < (uint32_t)TE_RING_BYTES) {
-        ring->bytes[head % (uint32_t)TE_RING_BYTES] = byte;
-        ring->head = head + 1u;
-    }
+    ring->bytes[ring->head % (uint32_t)TE_RING_BYTES] = byte;
+    ring->head++;
 }
 
 uint32_t te_ring_wait(te_ring *ring, uint8_t *bytes, uint32_t capacity)
@@ -26,5 +28,6 @@ uint32_t te_ring_wait(te_ring *ring, uint8_t *bytes, uint32_t capacity)
         ring->tail++;
         count++;
     }
+    te_port_listen(1); /* in case the interrupt found the ring full */
     return count;
 }

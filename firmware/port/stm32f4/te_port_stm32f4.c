@@ -13,6 +13,7 @@
 #define TE_USART_DR UINT32_C(0x40011004)
 #define TE_USART_BRR UINT32_C(0x40011008)
 #define TE_USART_CR1 UINT32_C(0x4001100C)
+#define TE_USART_ON (1u << 13 | 1u << 3 | 1u << 2) /* unit, transmitter, receiver */
 
 enum { TE_USART_IRQ = 37 };
 
@@ -24,7 +25,19 @@ void te_usart_interrupt(void)
 {
     /* Reading the status and then the data also clears an overrun. */
     while ((TE_REG(TE_USART_SR) & 0x28u) != 0u) {
+        if (te_ring_full(&te_received)) {
+            te_port_listen(0);
+            return;
+        }
         te_ring_put(&te_received, (uint8_t)TE_REG(TE_USART_DR));
+    }
+}
+
+void te_port_listen(int on)
+{
+    const uint32_t wanted = TE_USART_ON | (on != 0 ? 1u << 5 : 0u);
+    if (TE_REG(TE_USART_CR1) != wanted) {
+        TE_REG(TE_USART_CR1) = wanted;
     }
 }
 
@@ -52,7 +65,7 @@ void te_port_init(void)
     TE_REG(TE_GPIOA_AFRH) = (TE_REG(TE_GPIOA_AFRH) & ~(0xFFu << 4)) | 0x77u << 4;
     TE_REG(TE_USART_BRR) = 139u; /* 16 MHz / 115200 */
     /* The receiver is on before anything can arrive; the interrupt only after the port is up. */
-    TE_REG(TE_USART_CR1) = 1u << 13 | 1u << 5 | 1u << 3 | 1u << 2;
+    te_port_listen(1);
     (void)TE_REG(TE_USART_DR); /* as in the CMSDK port: what came before is discarded */
     te_nvic_enable((uint32_t)TE_USART_IRQ);
 }

@@ -1,0 +1,10 @@
+/* te_kernels.h - every kernel that generated code may call. */
+#ifndef TE_KERNELS_H
+#define TE_KERNELS_H
+
+#include "te_kernels_f32.h"
+#include "te_kernels_layout.h"
+#include "te_kernels_s8.h"
+#include "te_kernels_update.h"
+
+#endif
