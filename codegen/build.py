@@ -173,6 +173,7 @@ def _command(job: _Job) -> list[str]:
         str(job.chain.gcc.path),
         *C_FLAGS,
         *board.cflags,
+        f'-DTE_BOARD_NAME="{job.board.name}"',
         *(f"-D{define}" for define in board.defines),
         *(SANITIZE_FLAGS if job.sanitize else ()),
         *(("-fcallgraph-info=su",) if job.chain.has_callgraph else ()),

@@ -32,10 +32,20 @@ class Graph:
 
     functions: dict[_Key, Function] = field(default_factory=dict)
     edges: dict[_Key, set[_Key]] = field(default_factory=dict)
+    same_address: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def named(self, name: str) -> list[_Key]:
-        """Return all functions called `name` (static ones may share a name)."""
-        return [key for key in self.functions if key[1] == name]
+        """Return all functions called `name`: static ones may share it, others be its aliases.
+
+        Raises:
+            InternalError: the program has such a function, but nothing is known about it.
+        """
+        for names in ((name,), self.same_address.get(name, ())):
+            if keys := [key for key in self.functions if key[1] in names]:
+                return keys
+        if name in self.same_address:
+            raise InternalError(f"the stack frame of '{name}' is not known")
+        return []
 
 
 def worst_stack_bytes(elf: Path, objects: Sequence[Path], objdump: Path, board: Board) -> int:
@@ -53,7 +63,7 @@ def worst_stack_bytes(elf: Path, objects: Sequence[Path], objdump: Path, board: 
     graph = build_graph(elf, objects, None if board.is_host else objdump)
     if board.is_host:
         return deepest_bytes(graph, graph.named("main"))
-    handlers = _read_vectors(elf)
+    handlers = read_vectors(elf)
     entry = _ENTRY_BYTES_FPU if "fpu" in board.features else _ENTRY_BYTES
     faults = {name for index, name in handlers.items() if index in _FAULT_VECTORS}
     # an interrupt whose handler is a fault's ends the program like a fault
@@ -68,34 +78,46 @@ def worst_stack_bytes(elf: Path, objects: Sequence[Path], objdump: Path, board: 
 def build_graph(elf: Path, objects: Sequence[Path], objdump: Path | None) -> Graph:
     """Join what the objects and (on Arm) the disassembly tell into one graph."""
     files = [read_object(path) for path in objects]
-    linked = {name for _, name in _function_symbols(elf)}
     found = disassemble(elf, objdump) if objdump else {}
-    graph = Graph()
+    graph = Graph(same_address=_aliases(elf))
+    strong = frozenset[str]().union(*(file.strong for file in files))
     for index, file in enumerate(files):
         for name, function in file.functions.items():
-            if name in linked:
+            is_overridden = name in file.weak and name in strong
+            if name in graph.same_address and not is_overridden:
                 graph.functions[index, name] = function
     ours = {name for _, name in graph.functions}
     for name, function in found.items():
         if name not in ours:
             graph.functions[_LIBRARY, name] = function
-    _connect(graph, files, linked)
+    _connect(graph, files)
     for name in ours & found.keys():
         _add_hidden_calls(graph, name, found[name])
     return graph
 
 
-def _connect(graph: Graph, files: Sequence[ObjectFile], linked: set[str]) -> None:
-    public = _public(files, linked)
+def _connect(graph: Graph, files: Sequence[ObjectFile]) -> None:
+    public = _public(graph, files)
+
+    def meant(index: int, name: str) -> list[_Key]:
+        """Return the function that `name` means inside an object; none for the host's library."""
+        own = (index, name)
+        if own in graph.functions:
+            return [own]
+        return [public[name]] if name in public else graph.named(name)
+
     taken = {
-        key
-        for index, file in enumerate(files)
-        for name in file.taken
-        for key in _resolve(graph, public, index, name)
+        key for index, file in enumerate(files) for name in file.taken for key in meant(index, name)
     }
     for key, function in graph.functions.items():
-        edges = {k for name in function.calls for k in _resolve(graph, public, key[0], name)}
+        edges = {callee for name in function.calls for callee in meant(key[0], name)}
         graph.edges[key] = edges | taken if function.is_indirect else edges
+
+
+def _public(graph: Graph, files: Sequence[ObjectFile]) -> dict[str, _Key]:
+    """Return which object defines each function that others see."""
+    found = [(index, name) for index, file in enumerate(files) for name in file.weak | file.strong]
+    return {key[1]: key for key in found if key in graph.functions}
 
 
 def _add_hidden_calls(graph: Graph, name: str, found: Function) -> None:
@@ -139,31 +161,12 @@ def _recursion(cycle: Sequence[_Key], graph: Graph) -> str:
     return f"the worst-case stack has no bound: {text}{guess if pointers else ''}"
 
 
-def _public(files: Sequence[ObjectFile], linked: set[str]) -> dict[str, _Key]:
-    """Return which object defines each visible function; a strong definition beats a weak one."""
-    table: dict[str, _Key] = {}
-    for kind in ("weak", "strong"):
-        for index, file in enumerate(files):
-            for name in getattr(file, kind):
-                if name in linked and name in file.functions:
-                    table[name] = (index, name)
-    return table
-
-
-def _resolve(graph: Graph, public: Mapping[str, _Key], index: int, name: str) -> list[_Key]:
-    """Return the function that `name` means inside an object; none for the host's C library."""
-    if name in public:
-        return [public[name]]
-    key = (index, name)
-    if key in graph.functions:
-        return [key]
-    if (_LIBRARY, name) in graph.functions:
-        return [(_LIBRARY, name)]
-    return []
-
-
-def _linked_functions(elf: Path) -> set[str]:
-    return {name for _, name in _function_symbols(elf)}
+def _aliases(elf: Path) -> dict[str, list[str]]:
+    """Return for every linked function the names that stand at its address, its own included."""
+    by_address: dict[int, list[str]] = {}
+    for address, name in _function_symbols(elf):
+        by_address.setdefault(address, []).append(name)
+    return {name: names for names in by_address.values() for name in names}
 
 
 def _function_symbols(elf: Path) -> list[tuple[int, str]]:
@@ -178,7 +181,7 @@ def _function_symbols(elf: Path) -> list[tuple[int, str]]:
         ]
 
 
-def _read_vectors(elf: Path) -> dict[int, str]:
+def read_vectors(elf: Path) -> dict[int, str]:
     """Return the handler's name by vector number; 1 is reset."""
     names = dict(_function_symbols(elf))
     with elf.open("rb") as file:

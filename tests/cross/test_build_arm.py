@@ -85,3 +85,58 @@ def test_sanitizers_are_for_the_host(tmp_path: Path) -> None:
     folder = bare(tmp_path, "qemu_mps2_an500")
     with pytest.raises(UserError, match="sanitizers need the board 'host'"):
         build(folder, load_board("qemu_mps2_an500"), sanitize=True)
+
+
+def stack_bytes(folder: Path) -> int:
+    result = build(folder, load_board("qemu_mps2_an500"))
+    assert result.stack_bytes is not None
+    return result.stack_bytes
+
+
+def hook_folder(tmp_path: Path, name: str, override: str) -> Path:
+    """A main that calls hook(), which is weak and small; `override` may define it again."""
+    folder = write_bare(tmp_path / name, "qemu_mps2_an500", "cmsdk")
+    (folder / "src" / "main.c").write_text(
+        "void hook(void);\nint main(void);\nint main(void)\n{\n    hook();\n    return 0;\n}\n"
+    )
+    (folder / "src" / "weak.c").write_text(
+        "void hook(void);\n__attribute__((weak)) void hook(void) {}\n"
+    )
+    (folder / "src" / "override.c").write_text(override)
+    return folder
+
+
+LARGE = "{\n    volatile char a[512];\n    a[0] = 1;\n    a[511] = a[0];\n}\n"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "void hook(void);\nvoid hook(void)\n" + LARGE,
+        # another name at the same address
+        "void real(void);\nvoid hook(void);\nvoid real(void)\n"
+        + LARGE
+        + 'void hook(void) __attribute__((alias("real")));\n',
+        # a call that only the disassembly shows
+        "void hook(void);\nvoid real(void);\n__attribute__((used)) void real(void)\n"
+        + LARGE
+        + '__attribute__((naked)) void hook(void) { __asm__ volatile("b real"); }\n',
+    ],
+    ids=["weak", "alias", "assembly"],
+)
+def test_stack_follows_what_was_linked(tmp_path: Path, override: str) -> None:
+    small = stack_bytes(hook_folder(tmp_path, "small", "extern int unused;\nint unused = 0;\n"))
+    large = stack_bytes(hook_folder(tmp_path, "large", override))
+    assert 500 < large - small < 560
+
+
+def test_a_frame_of_unknown_size_is_refused(tmp_path: Path) -> None:
+    folder = hook_folder(
+        tmp_path,
+        "gen",
+        "#include <alloca.h>\n#include <string.h>\nvoid hook(void);\nvolatile unsigned n = 3;\n"
+        "extern volatile unsigned n;\nvoid hook(void)\n{\n    memset(alloca(n), 1, n);\n"
+        "    char *volatile p = alloca(n);\n    p[0] = 1;\n}\n",
+    )
+    with pytest.raises(InternalError, match="the stack frame of 'hook' has no fixed size"):
+        stack_bytes(folder)
