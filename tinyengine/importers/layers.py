@@ -97,8 +97,14 @@ class Layers:
         op = DepthwiseConv2d(window, *span)
         return self.node(op, inputs, TensorType(shape, DType.I8, out), layer)
 
-    def dense(self, x: str, kernel: Kernel, out: Quant, span: tuple[int, int], layer: str) -> str:
-        """Fully connected over the last axis of x, as a 1x1 convolution; (rows, k) comes out."""
+    def dense(
+        self, x: str, kernel: Kernel, out: Quant, span: tuple[int, int], layer: str,
+        shape: tuple[int, ...] | None = None,
+    ) -> str:
+        """Fully connected over the last axis of x, as a 1x1 convolution; (rows, k) comes out.
+
+        shape: what the output is called instead, with as many elements.
+        """
         c = self.type(x).shape[-1]
         rows = self.type(x).count // c
         pixels = self.reshape(x, (1, rows, 1, c), layer, f"{layer}/in")
@@ -106,7 +112,7 @@ class Layers:
         inputs = self._parameters(pixels, kernel, k, 0, out, layer)
         type_ = TensorType((1, rows, 1, k), DType.I8, out)
         y = self.node(Conv2d(Window((1, 1)), *span), inputs, type_, layer, f"{layer}/out")
-        return self.reshape(y, (rows, k), layer)
+        return self.reshape(y, shape or (rows, k), layer)
 
     def reshape(self, x: str, shape: tuple[int, ...], layer: str, hint: str | None = None) -> str:
         """x under another shape."""
