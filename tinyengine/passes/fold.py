@@ -114,5 +114,8 @@ def _mean_before_transpose(graph: Graph, b: Builder, node: Node, source: Node) -
     mean = b.node(Mean(axes[0], axes[-1]), (x,), [(f"{node.layer}.mean", mean_type)], node.layer)
     turn = Transpose(tuple(left.index(axis) for axis in kept))
     turned_type = TensorType(tuple(shape[a] for a in kept), DType.I8, out.quant)
+    if turned_type.shape == out.shape:
+        b.nodes.append(Node(turn, mean, node.outputs, node.layer))
+        return
     turned = b.node(turn, mean, [(f"{node.layer}.turned", turned_type)], node.layer)
     b.nodes.append(Node(Reshape(), turned, node.outputs, node.layer))
