@@ -27,8 +27,14 @@ NUMPY: dict[int, np.dtype[Any]] = {
     tflite.TensorType.INT32: np.dtype("<i4"),
     tflite.TensorType.INT64: np.dtype("<i8"),
 }
-TYPE_NAMES: dict[int, str] = {v: k.lower() for k, v in vars(tflite.TensorType).items() if isinstance(v, int)}
-OPERATOR_NAMES: dict[int, str] = {v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int)}
+
+
+def _names(schema_enum: type) -> dict[int, str]:
+    return {v: k for k, v in vars(schema_enum).items() if isinstance(v, int)}
+
+
+TYPE_NAMES = _names(tflite.TensorType)
+OPERATOR_NAMES = _names(tflite.BuiltinOperator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class FileTensor:
     @property
     def type_name(self) -> str:
         """Lower-case element type, as in the schema."""
-        return TYPE_NAMES.get(self.type, f"type {self.type}")
+        return TYPE_NAMES.get(self.type, f"type {self.type}").lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,9 @@ class Reader:
     def _spend(self, count: int) -> None:
         self._budget -= count
         if count < 0 or self._budget < 0:
-            raise ModelError(f"not a valid .tflite: its parts add up to more than its {self._size:,} B")
+            raise ModelError(
+                f"not a valid .tflite: its parts add up to more than its {self._size:,} B"
+            )
 
     def _count(self, count: int, what: str) -> int:
         if count > COUNT_MAX:
