@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from tinyengine.passes.backward import Tape
 
 
-TRUNCATED = 0  # a multiplier that stands for: sum / count, truncated towards zero
-
-
 class Reduction(NamedTuple):
     """A reduction seen as (outer, reduced, inner): the middle one is summed over."""
 
@@ -45,11 +42,7 @@ def reduction(shape: tuple[int, ...], first: int, last: int) -> Reduction:
 
 @dataclass(frozen=True, slots=True)
 class Mean(Op):
-    """Mean over axes first..last (TFLite MEAN; its two kernels round differently).
-
-    Equal quantisations: the plain sum / count, truncated towards zero. Else the sum of x - zero(x)
-    is requantised with the multiplier of s_x / (s_y * count).
-    """
+    """Mean over axes first..last, requantised to the output's scale (TFLite MEAN)."""
 
     kind: ClassVar[str] = "mean"
     first: int
@@ -67,14 +60,10 @@ class Mean(Op):
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
         r = reduction(sig.ins[0].shape, self.first, self.last)
         x = ins[0].reshape(-1, r.reduced, r.inner).astype(np.int64)
-        total = x.sum(axis=1)
+        total = x.sum(axis=1) - r.reduced * sig.ins[0].zero_point
         multiplier, shift = mean_parameters(sig, r.reduced)
-        if multiplier == TRUNCATED:
-            y = np.sign(total) * (np.abs(total) // r.reduced)
-        else:
-            centred = total - r.reduced * sig.ins[0].zero_point
-            y = fixed.requantise(centred, np.asarray(multiplier), np.asarray(shift))
-            y = np.clip(y + sig.outs[0].zero_point, -128, 127)
+        y = fixed.requantise(total, np.asarray(multiplier), np.asarray(shift))
+        y = np.clip(y + sig.outs[0].zero_point, -128, 127)
         return (y.astype(np.int8).reshape(-1, *sig.outs[0].shape[1:]),)
 
     def backward(self, tape: Tape, node: Node) -> None:
@@ -88,15 +77,11 @@ class Mean(Op):
 
 
 def mean_parameters(sig: Signature, count: int) -> tuple[int, int]:
-    """(multiplier, shift) of s_x / (count * s_y) as TFLite derives them.
+    """(multiplier, shift) of s_x / (count * s_y): the factor of the scales, divided by count.
 
-    The multiplier TRUNCATED (0) says that the quantisations are equal: no requantisation.
+    As TFLite: the quotient is cut, not rounded, and its multiplier may be below 2**30.
     """
-    if sig.ins[0].quant == sig.outs[0].quant:
-        return TRUNCATED, 0
     multiplier, shift = fixed.quantise_multiplier(sig.ins[0].scale / sig.outs[0].scale)
-    if multiplier == 0:
-        return 1, -31  # too small to matter: every sum becomes 0
     # 1 / count joins the multiplier; the bits that the division costs are shifted in first.
     bits = min(count.bit_length() - 1, 32, 31 + shift)
     return (multiplier << bits) // count, shift - bits
