@@ -82,8 +82,9 @@ def load_pictures(folder: Path, border: Border, classes: int) -> Dataset:
             f"'{folder}' holds neither .npz files nor a sub-folder of pictures for each class"
         )
     if len(names) > classes:
+        listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         raise UserError(
-            f"'{folder}' has {len(names)} classes ({', '.join(names[:8])}...); the model has "
+            f"'{folder}' has {len(names)} classes ({listed}); the model has "
             f"{classes}; compile with --classes {len(names)}"
         )
     x, y = _read_classes(base, names, border)
