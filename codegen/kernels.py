@@ -1,0 +1,136 @@
+"""Which C call an operator becomes. A new operator is one kernel file and one line here.
+
+A kernel's function stands in the file of its name. `source_of` picks the variant of that file; all
+variants of a kernel have one signature and give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from codegen import write_forward as f
+from codegen import write_training as t
+from codegen.calls import Call, Operands, RowLoop
+from codegen.paths import firmware_dir
+from tinyengine.errors import InternalError
+from tinyengine.ir.graph import Graph, Node
+from tinyengine.ir.tensor import Role
+from tinyengine.ops.add import Add, GradAdd
+from tinyengine.ops.bias_grad import BiasGrad
+from tinyengine.ops.borders import Dequantize
+from tinyengine.ops.conv2d import Conv2d, Conv2dBwdInput, Conv2dBwdWeight
+from tinyengine.ops.depthwise import DepthwiseBwdInput, DepthwiseBwdWeight, DepthwiseConv2d
+from tinyengine.ops.layout import Concat, Crop, GatherChannels, Pad, Reshape, Transpose
+from tinyengine.ops.linear import Linear, LinearBwdInput, LinearBwdWeight
+from tinyengine.ops.loss import SoftmaxXent
+from tinyengine.ops.lut import Lut, LutBwd
+from tinyengine.ops.mask import Inside, MaskGrad
+from tinyengine.ops.mean import Mean, MeanBwd
+from tinyengine.ops.mul import Mul, MulBwd
+from tinyengine.ops.op import Op
+from tinyengine.ops.pool import AvgPool, AvgPoolBwd, MaxPool, MaxPoolBwd
+from tinyengine.ops.row_step import RowStep
+from tinyengine.ops.sgd import Accumulate, SgdF32, SgdI8, SgdI32
+from tinyengine.ops.softmax import Softmax
+from tinyengine.passes.backward import LOSS_LAYER
+
+Phase = Literal["forward", "loss", "input_gradient", "weight_gradient", "update"]
+Variant = Literal["portable", "dsp", "mve"]
+Write = Callable[[Any, Operands], tuple[Call | RowLoop, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """How an operator's call is written, and the phase of a step that it belongs to."""
+
+    write: Write
+    phase: Phase = "forward"
+
+
+_FORWARD: Mapping[type[Op], Kernel] = MappingProxyType({
+    Conv2d: Kernel(f.conv2d),
+    DepthwiseConv2d: Kernel(f.depthwise_conv2d),
+    Add: Kernel(f.add),
+    Mul: Kernel(f.mul),
+    AvgPool: Kernel(f.avg_pool),
+    MaxPool: Kernel(f.max_pool),
+    Mean: Kernel(f.mean),
+    Lut: Kernel(f.lut),
+    Softmax: Kernel(f.softmax),
+    Dequantize: Kernel(f.dequantize),
+    Pad: Kernel(f.pad),
+    Crop: Kernel(f.crop),
+    Concat: Kernel(f.concat),
+    Reshape: Kernel(f.reshape),
+    Transpose: Kernel(f.transpose),
+    GatherChannels: Kernel(f.gather_channels),
+    Inside: Kernel(f.inside),
+    Linear: Kernel(f.linear),
+})
+
+_GRADIENTS_F32: Mapping[type[Op], Kernel] = MappingProxyType({
+    SoftmaxXent: Kernel(t.softmax_xent, "loss"),
+    MaskGrad: Kernel(t.mask_grad, "input_gradient"),
+    GradAdd: Kernel(t.grad_add, "input_gradient"),
+    Conv2dBwdInput: Kernel(t.conv2d_bwd_input, "input_gradient"),
+    DepthwiseBwdInput: Kernel(t.depthwise_bwd_input, "input_gradient"),
+    MulBwd: Kernel(t.mul_bwd, "input_gradient"),
+    AvgPoolBwd: Kernel(t.avg_pool_bwd, "input_gradient"),
+    MaxPoolBwd: Kernel(t.max_pool_bwd, "input_gradient"),
+    MeanBwd: Kernel(t.mean_bwd, "input_gradient"),
+    LutBwd: Kernel(t.lut_bwd, "input_gradient"),
+    LinearBwdInput: Kernel(t.linear_bwd_input, "input_gradient"),
+    BiasGrad: Kernel(t.bias_grad, "weight_gradient"),
+    Conv2dBwdWeight: Kernel(t.conv2d_bwd_weight, "weight_gradient"),
+    DepthwiseBwdWeight: Kernel(t.depthwise_bwd_weight, "weight_gradient"),
+    LinearBwdWeight: Kernel(t.linear_bwd_weight, "weight_gradient"),
+    RowStep: Kernel(t.row_step, "weight_gradient"),
+    Accumulate: Kernel(t.accumulate, "update"),
+    SgdI8: Kernel(t.sgd_i8, "update"),
+    SgdI32: Kernel(t.sgd_i32, "update"),
+    SgdF32: Kernel(t.sgd_f32, "update"),
+})
+
+_TABLES: Mapping[str, Mapping[type[Op], Kernel]] = MappingProxyType({
+    "f32": MappingProxyType({**_FORWARD, **_GRADIENTS_F32}),
+})
+
+
+def kernel_of(op: Op, gradients: str = "f32") -> Kernel:
+    """Return how `op` is called when gradients have this format.
+
+    Raises:
+        InternalError: no kernel (Quantize never reaches a device: the host quantises).
+    """
+    found = _TABLES.get(gradients, {}).get(type(op))
+    if found is None:
+        raise InternalError(f"operator '{op.kind}' has no kernel for gradients '{gradients}'")
+    return found
+
+
+def phase_of(graph: Graph, node: Node, gradients: str = "f32") -> Phase:
+    """Return the phase of a training step that a node belongs to."""
+    phase = kernel_of(node.op, gradients).phase
+    if phase != "forward":
+        return phase
+    if node.layer == LOSS_LAYER:
+        return "loss"
+    # reshapes, crops and gathers serve both directions
+    back = graph.values[node.outputs[0]].role is Role.GRADIENT
+    return "input_gradient" if back else "forward"
+
+
+def source_of(function: str, variant: Variant) -> Path:
+    """Return the C file that defines a kernel: the variant's own where there is one."""
+    kernels = firmware_dir() / "kernels"
+    fast = kernels / "arm" / f"{function}_{variant}.c"
+    return fast if variant != "portable" and fast.is_file() else kernels / f"{function}.c"
+
+
+def variant_for(features: tuple[str, ...]) -> Variant:
+    """Return the fastest variant that a core with these features runs."""
+    return "mve" if "mve" in features else "dsp" if "dsp" in features else "portable"
