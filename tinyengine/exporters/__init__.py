@@ -1,0 +1,1 @@
+"""Ways out: a trained graph as a file that other tools read."""
