@@ -128,6 +128,8 @@ SPARE = Value("spare", TensorType((2,), DType.F32), Role.CONSTANT,
               np.broadcast_to(np.float32(1), (2,)))
 THREE = MappingProxyType({n: Quant.per_axis(np.full(n, 0.01), 0) for n in (3, 6)})
 
+THREE_AXIS_3 = Quant.per_axis(np.full(6, 0.01), 3)
+
 # rule, stage, how the valid graph is broken, what the message must say
 BROKEN: list[tuple[str, Stage, Mutation, str]] = [
     ("V01", Stage.IMPORT, with_new(Value("a b", BITS, Role.ACTIVATION)), "value 'a b'"),
@@ -161,7 +163,8 @@ BROKEN: list[tuple[str, Stage, Mutation, str]] = [
      "channel 0 is multiplied by"),
     ("V11", Stage.IMPORT, with_data("conv3/shift", lambda a: a.fill(-40)), "beyond [-31, 30]"),
     ("V11", Stage.FOLD, with_quant("conv3/bias", THREE[6]), "off input x weight"),
-    ("V11", Stage.FOLD, with_quant(W, None), "has no scale"),
+    ("V10", Stage.FOLD, with_quant(W, None), "weight must be symmetric"),
+    ("V10", Stage.FOLD, with_quant(W, THREE_AXIS_3), "one per index of axis 0"),
     ("V12", Stage.FOLD, lambda g: replace(g, outputs=()), "has no output"),
     ("V12", Stage.FOLD, lambda _: two_samples(), "value 'x': its shape (2, 4, 4, 2) holds 2"),
     ("V13", Stage.FOLD, lambda g: replace(g, meta={"weather": "fine"}), "meta key 'weather'"),

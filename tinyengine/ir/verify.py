@@ -228,7 +228,7 @@ def _types(view: View) -> Iterator[Fault]:
     for index, node in enumerate(view.graph.nodes):
         try:
             node.op.check(view.graph.signature(node))
-        except TypeRuleError as error:
+        except (TypeRuleError, LookupError, ValueError) as error:  # a rule may trip over a rank
             first = node.outputs[0] if node.outputs else None
             yield Fault(f"operator '{node.op.kind}': {error}", first, index)
 

@@ -42,15 +42,21 @@ def fault_of_convolution(graph: Graph, node: Node) -> str | None:
     """Where multiplier, shift or the bias scale contradict the scales of x, weight and y."""
     if not isinstance(node.op, Conv2d | DepthwiseConv2d):
         return None
-    weight, bias, out = (graph.type(n) for n in (*node.inputs[WEIGHT : BIAS + 1], node.outputs[0]))
-    if weight.quant is None:
-        return f"weight '{node.inputs[WEIGHT]}' has no scale"
+    weight = graph.type(node.inputs[WEIGHT])
     if len(node.inputs) > FROZEN and graph.type(node.inputs[FROZEN]).quant != weight.quant:
         return f"the two parts of weight '{node.inputs[WEIGHT]}' differ in their scales"
+    # Scales of a broken file may be so small that products vanish: that is a fault, no warning.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        return _fault_of_scales(graph, node)
+
+
+def _fault_of_scales(graph: Graph, node: Node) -> str | None:
+    weight, bias, out = (graph.type(n) for n in (*node.inputs[WEIGHT : BIAS + 1], node.outputs[0]))
+    assert weight.quant is not None
     accumulator = graph.type(node.inputs[X]).scale * np.asarray(weight.quant.scale, np.float64)
     if bias.quant is not None:
         off = np.abs(np.asarray(bias.quant.scale) / accumulator - 1)
-        if off.max() > _BIAS_TOLERANCE:
+        if not off.max() <= _BIAS_TOLERANCE:  # not a number is a fault too
             k = int(off.argmax())
             return f"bias '{node.inputs[BIAS]}' has a scale {off[k]:.2g} off input x weight at {k}"
     multiplier = graph.values[node.inputs[MULTIPLIER]].data

@@ -55,7 +55,12 @@ class Conv2d(Op):
         expect_dtype(weight, DType.I8, "weight")
         expect(len(x.shape) == 4 and len(weight.shape) == 4, "input and weight must have rank 4")
         k, kh, kw, c = weight.shape
-        c += sig.ins[FROZEN].shape[3] if len(sig.ins) > FROZEN else 0
+        if len(sig.ins) > FROZEN:
+            rest = sig.ins[FROZEN]
+            expect_dtype(rest, DType.I8, "frozen weight")
+            expect_shape(rest, (k, kh, kw, *rest.shape[3:]), "frozen weight")
+            c += rest.shape[3]
+        check_weight(weight, 0)
         expect(x.shape[3] == c, f"input has {x.shape[3]} channels, weight has {c}")
         self.window.check()
         expect(self.window.kernel == (kh, kw), f"kernel {self.window.kernel}, weight {(kh, kw)}")
@@ -188,6 +193,13 @@ def unfold(window: Window, x: Array) -> Array:
     for tap in window.taps(size):
         patches[tap.out][:, :, tap.ky, tap.kx, :] = x[tap.into]
     return patches.reshape(oh * ow, -1)
+
+
+def check_weight(weight: TensorType, axis: int) -> None:
+    """Check for symmetric scales, one or one per output channel, which lie along `axis`."""
+    quant = weight.quant
+    expect(quant is not None and quant.zero_point == 0 and quant.axis in (None, axis),
+           f"weight must be symmetric with one scale, or one per index of axis {axis}")
 
 
 def check_requantisation(sig: Signature, k: int, first: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyengine.ir.tensor import Array, DType, Quant, TensorType
 from tinyengine.ops import fixed
-from tinyengine.ops.conv2d import check_range, check_requantisation
+from tinyengine.ops.conv2d import check_range, check_requantisation, check_weight
 from tinyengine.ops.op import (
     Op,
     Signature,
@@ -49,6 +49,7 @@ class DepthwiseConv2d(Op):
         expect(len(x.shape) == 4 and len(weight.shape) == 4, "input and weight must have rank 4")
         one, kh, kw, k = weight.shape
         expect(one == 1 and k % x.shape[3] == 0, f"weight {weight.shape} does not fit {x.shape}")
+        check_weight(weight, 3)
         self.window.check()
         expect(self.window.kernel == (kh, kw), f"kernel {self.window.kernel}, weight {(kh, kw)}")
         size = self.window.out_size((x.shape[1], x.shape[2]))

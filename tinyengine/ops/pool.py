@@ -33,6 +33,11 @@ def check_pool(window: Window, sig: Signature) -> None:
     expect(out.quant == x.quant, "output must have the input's quantisation")
     expect(len(x.shape) == 4, "input must have rank 4")
     window.check()
+    expect(window.dilation == (1, 1), f"dilation {window.dilation}: pools have none")
+    # A window that sees padding alone would have no mean and no maximum.
+    kernel = (window.kernel[0], window.kernel[0], window.kernel[1], window.kernel[1])
+    narrow = all(p < k for p, k in zip(window.padding, kernel, strict=True))
+    expect(narrow, f"padding {window.padding} must be less than the kernel {window.kernel}")
     size = window.out_size((x.shape[1], x.shape[2]))
     expect_shape(out, (x.shape[0], *size, x.shape[3]), "output")
 
