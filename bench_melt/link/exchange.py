@@ -73,7 +73,9 @@ class Exchange:
         while True:
             # a repeat, and the very first request, first end what may hang in the device's decoder
             again = attempt > 0 or code is Code.HELLO
-            self.transport.write(b"\0" + request if again else request)
+            # and where bytes get lost, a spare delimiter saves waiting for a frame's end in vain
+            spare = b"\0" if self.pace.failures else b""
+            self.transport.write((b"\0" if again else b"") + request + spare)
             wait_s = self.pace.wait_s(code, wire_bytes, timeouts)
             damaged = self.damaged
             body = self._await(code, self._clock() + min(wait_s, limit_s))

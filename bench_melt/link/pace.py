@@ -28,7 +28,7 @@ class Pace:
     @property
     def quiet_s(self) -> float:
         """Silence after a damaged frame that means nothing more will come of this attempt."""
-        return 0.001 + 16 * self.seconds_per_byte
+        return 0.0003 + 16 * self.seconds_per_byte
 
     def wait_s(self, code: Code, wire_bytes: int, timeouts: int) -> float:
         """Return how long to wait for an answer, after so many waits for it in vain.

@@ -1,8 +1,5 @@
 """The firmware as a process of this computer; its link is a TCP port that it picks itself."""
 
-import os
-import select
-import time
 from pathlib import Path
 from types import TracebackType
 
@@ -32,7 +29,7 @@ class HostTarget:
         """
         self.stop()
         self._child = Child([str(self._program)])
-        line = _first_line(self._child, _START_S)
+        line = self._child.read_until(b"\n", _START_S)
         word, _, port = line.partition(" ")
         if word != "port" or not port.isdigit():
             note = self.failure_note()
@@ -62,16 +59,3 @@ class HostTarget:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-def _first_line(child: Child, timeout_s: float) -> str:
-    """Return what the child prints up to its first line end, its exit, or the time-out."""
-    end = time.monotonic() + timeout_s
-    data = b""
-    while b"\n" not in data and (left_s := end - time.monotonic()) > 0:
-        ready, _, _ = select.select([child.stdout], [], [], left_s)
-        part = os.read(child.stdout.fileno(), 256) if ready else b""
-        if not part:
-            break
-        data += part
-    return data.decode("utf-8", errors="replace").strip()

@@ -1,10 +1,14 @@
 """A child process that never outlives us and whose last words are kept."""
 
+import contextlib
+import os
+import select
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import IO
 
 from tinyengine.errors import DeviceError
 
@@ -35,11 +39,25 @@ class Child:
             self._log.close()
             raise DeviceError(f"cannot start '{argv[0]}': {error.strerror}") from error
 
-    @property
-    def stdout(self) -> IO[bytes]:
-        """What it prints."""
-        stream: Any = self._process.stdout
-        return stream  # type: ignore[no-any-return]
+    def tell(self, data: bytes) -> None:
+        """Write to its stdin; a child that is gone is not an error here."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(data)
+                self._process.stdin.flush()
+
+    def read_until(self, wanted: bytes, timeout_s: float) -> str:
+        """Return what it prints up to `wanted`, its end, or the time-out."""
+        stdout = self._process.stdout
+        end = time.monotonic() + timeout_s
+        data = b""
+        while stdout is not None and wanted not in data and (left := end - time.monotonic()) > 0:
+            ready, _, _ = select.select([stdout], [], [], left)
+            part = os.read(stdout.fileno(), 4096) if ready else b""
+            if not part:
+                break
+            data += part
+        return data.decode("utf-8", errors="replace").strip()
 
     def exit_code(self, wait_s: float = 0.0) -> int | None:
         """Return its exit code, or None while it runs."""
@@ -62,7 +80,8 @@ class Child:
         """Close its stdin, end it if it is still there, and reap it."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
         self._process.terminate()
         try:
             self._process.wait(_END_S)

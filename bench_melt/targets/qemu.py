@@ -3,7 +3,6 @@
 import shutil
 import socket
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 
@@ -13,7 +12,7 @@ from bench_melt.targets.process import Child
 from tinyengine.errors import DeviceError, UserError
 
 _PROGRAM = "qemu-system-arm"
-_START_S = 5.0
+_START_S = 20.0
 
 
 class QemuTarget:
@@ -83,20 +82,21 @@ class QemuTarget:
         if self._watch_stack is not None:
             options += f",stack={self._watch_stack[0]:#x}:{self._watch_stack[1]:#x}"
         try:
-            url = self._launch(["-plugin", options], ring)
+            url = self._launch(["-plugin", options])
             self.counter = InstructionCounter(ring)
         except (DeviceError, OSError, ValueError):
             self.stop()
             return None
         return url
 
-    def _launch(self, extra: list[str], made: Path | None = None) -> str:
+    def _launch(self, extra: list[str]) -> str:
         # we bind the port and hand the socket down: nobody can take it in between
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             port = listener.getsockname()[1]
-            self._child = Child(self._argv(listener.fileno(), extra), pass_fds=[listener.fileno()])
-        self._wait_for_life(made)
+            child = Child(self._argv(listener.fileno(), extra), pass_fds=[listener.fileno()])
+        self._child = child
+        self._wait_for_life(child)
         return f"socket://127.0.0.1:{port}"
 
     def _argv(self, listener: int, extra: list[str]) -> list[str]:
@@ -104,26 +104,21 @@ class QemuTarget:
         # Its escape character, which the stream must not contain, is set to what is no byte.
         link = f"socket,id=link,fd={listener},server=on,wait=off,mux=on"
         return [
-            *(_PROGRAM, "-M", self._machine, "-nodefaults", "-display", "none"),
+            *(_PROGRAM, "-M", self._machine, "-nodefaults", "-display", "none", "-qmp", "stdio"),
             *("-chardev", link, "-echr", "0x100"),
             *(["-serial", "null"] * self._uart),
             *("-serial", "chardev:link", "-kernel", str(self._elf)),
             *extra,
         ]
 
-    def _wait_for_life(self, made: Path | None) -> None:
-        """Wait until QEMU has set itself up: `made` is there, or a moment has passed alive."""
-        end = time.monotonic() + _START_S
-        while self._child is not None:
-            if self._child.exit_code(0.02) is not None:
-                note = self._child.note()
-                self.stop()
-                raise DeviceError(f"the emulated board '{self._machine}' does not start: {note}")
-            if made is None or (made.is_file() and made.stat().st_size > 0):
-                return
-            if time.monotonic() > end:
-                self.stop()
-                raise DeviceError(f"QEMU has not set itself up in {_START_S:.0f} s")
+    def _wait_for_life(self, child: Child) -> None:
+        """Ask QEMU's control channel: it answers once the machine has been set up."""
+        child.tell(b'{"execute":"qmp_capabilities"}{"execute":"query-status"}')
+        said = child.read_until(b'"running"', _START_S)
+        if '"running"' not in said:
+            note = child.note()
+            self.stop()
+            raise DeviceError(f"the emulated board '{self._machine}' does not start: {note}")
 
     def stop(self) -> None:
         """End the emulator and remove its files."""

@@ -42,6 +42,7 @@ typedef struct te_session {
     uint8_t kept[TE_SESSION_KEPT];
     uint8_t phase;
     uint8_t overlong;
+    uint8_t lossy; /* something was damaged or lost: answers end with a spare delimiter */
     te_cobs_decoder cobs;
     uint32_t count; /* bytes decoded into frame */
     uint8_t frame[TE_FRAME_BYTES];

@@ -18,10 +18,15 @@ static void te_session_answer(te_session *session, uint8_t code, uint8_t status,
     session->frame[4] = code;
     session->frame[TE_FRAME_STATUS] = status;
     te_frame_send(session->frame, (uint32_t)TE_FRAME_ANSWER + count);
+    if (session->lossy != 0u) {
+        const uint8_t delimiter = 0u;
+        te_port_write(&delimiter, 1u);
+    }
 }
 
 static void te_session_nak(te_session *session)
 {
+    session->lossy = 1u;
     session->frame[0] = 0u;
     te_put_u16(session->frame + 1, session->id);
     session->frame[3] = session->sequence;
@@ -52,6 +57,7 @@ static void te_session_obey(te_session *session, uint8_t code, uint32_t request_
 static void te_session_repeat(te_session *session, uint8_t code, uint32_t request_bytes)
 {
     const uint8_t delimiter = 0u;
+    session->lossy = 1u;
     te_port_write(&delimiter, 1u);
     if (te_session_reads_only(code)) {
         te_session_obey(session, code, request_bytes);
@@ -74,6 +80,7 @@ static void te_session_request(te_session *session)
     if (code == TE_CODE_HELLO && id != 0u && id != session->id) {
         session->id = id;
         session->sequence = sequence;
+        session->lossy = 0u;
         te_session_obey(session, code, request_bytes);
     } else if (id == 0u || id != session->id) {
         te_session_answer(session, answer, (uint8_t)TE_LINK_SESSION, 0u);
