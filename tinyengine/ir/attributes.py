@@ -63,19 +63,24 @@ def _parse_attribute(text: str, at: int) -> tuple[Any, int]:
     if text.startswith("{", brace) and brace > at:
         return _parse_item(text[at:brace], text, brace)
     end = _literal_end(text, at)
-    return ast.literal_eval(text[at:end]), end
+    try:
+        return ast.literal_eval(text[at:end]), end
+    except SyntaxError:
+        raise ValueError(f"attribute '{text[at:end]}' is not a number, text or tuple") from None
 
 
 def _literal_end(text: str, at: int) -> int:
     """Where a Python literal ends: at a comma or brace outside parentheses and quotes."""
-    depth, quoted = 0, False
+    depth, quote, escaped = 0, "", False
     for index in range(at, len(text)):
         c = text[index]
-        if c == "'":
-            quoted = not quoted
-        if quoted:
-            continue
-        depth += (c == "(") - (c == ")")
-        if depth == 0 and c in ",}":
-            return index
+        if quote:
+            quote = "" if c == quote and not escaped else quote
+            escaped = c == "\\" and not escaped
+        elif c in "'\"":
+            quote = c
+        else:
+            depth += (c == "(") - (c == ")")
+            if depth == 0 and c in ",}":
+                return index
     raise ValueError(f"attribute at column {at} of '{text}' does not end")

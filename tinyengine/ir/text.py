@@ -92,6 +92,7 @@ def _parse_line(b: Builder, line: str) -> None:
         b.name, b.meta = _parse_header(rest)
     elif word == "input":
         name, type_ = _parse_value(rest)
+        _undeclared(b, name)
         b.input(name, type_)
     elif word == "output":
         b.outputs.append(rest[1:])
@@ -104,7 +105,13 @@ def _parse_line(b: Builder, line: str) -> None:
         role = Role(word)
         declared, _, data = rest.partition(' = "')
         name, type_ = _parse_value(declared)
+        _undeclared(b, name)
         b.values[name] = Value(name, type_, role, _decode(data.rstrip('"'), type_))
+
+
+def _undeclared(b: Builder, name: str) -> None:
+    if name in b.values:
+        raise ValueError(f"value '{name}' is declared twice")
 
 
 def _parse_header(rest: str) -> tuple[str, dict[str, str]]:
@@ -145,14 +152,18 @@ def _decode(data: str, type_: TensorType) -> Array:
 def _parse_node(b: Builder, line: str) -> None:
     left, _, right = line.partition(" = ")
     outputs = list(_parse_outputs(left))
-    call, _, layer = right.rpartition(" @")
+    # The first '} @"' ends the attributes; a layer's name may hold anything.
+    call, end, layer = right.partition('} @"')
+    if not end:
+        raise ValueError("expected '{attributes} @\"layer\"' at the end")
     head, _, attributes = call.partition(") ")
     kind, _, ins = head.partition("(")
     inputs = tuple(n.strip()[1:] for n in ins.split(",") if n.strip())
     for name, type_, role in outputs:
+        _undeclared(b, name)
         b.values[name] = Value(name, type_, role)
     names = tuple(name for name, _, _ in outputs)
-    b.nodes.append(Node(parse_op(kind, attributes), inputs, names, str(json.loads(layer))))
+    b.nodes.append(Node(parse_op(kind, attributes + "}"), inputs, names, json.loads('"' + layer)))
 
 
 def _parse_outputs(text: str) -> Iterator[tuple[str, TensorType, Role]]:

@@ -52,7 +52,7 @@ def high_mul(a: Array, b: Array) -> I64:
     nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
     # C's division truncates towards zero; a shift alone would floor.
     quotient = np.where(nudged >= 0, nudged >> 31, -((-nudged) >> 31))
-    return np.minimum(quotient, INT32_MAX)
+    return np.asarray(np.minimum(quotient, INT32_MAX), np.int64)
 
 
 def rounding_shift_right(x: Array, exponent: Array) -> I64:
