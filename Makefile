@@ -62,7 +62,7 @@ $(STAMP126): pyproject.toml .ci/venv .ci/python
 	@mkdir -p $(VENV126); \
 	if python=$$(.ci/python 11 12); then \
 	    echo "installing into $(VENV126) ..."; \
-	    .ci/venv $(VENV126) "$$python" -e '.[dev,tflite-runtime]' 'numpy==1.26.*'; \
+	    .ci/venv $(VENV126) "$$python" -e '.[dev,data,tflite-runtime]' 'numpy==1.26.*'; \
 	elif [ "$$CI" = true ]; then \
 	    echo "error: numpy 1.26 needs python 3.11 or 3.12, neither is on the PATH" >&2; exit 1; \
 	else \
