@@ -66,6 +66,7 @@ class Operands:
     ins: tuple[str, ...]
     outs: tuple[str, ...]
     scratch: str
+    hyper: str  # pointer to lr, seed and step
 
     def at(self, index: int) -> str:
         """Input `index`, or NULL where the node has fewer."""

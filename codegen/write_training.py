@@ -23,8 +23,7 @@ from tinyengine.ops.row_step import RowStep
 from tinyengine.ops.sgd import FRACTION, RATIO, Accumulate, G, Rounding, SgdF32, SgdI8, SgdI32, W
 
 Calls = tuple[Call, ...]
-HYPER = "&hyper"  # lr, seed and step come as one struct
-_INT8_CHANNELS = 1 << 16  # channel numbers are uint16_t
+_CHANNELS = 1 << 16  # channel numbers are uint16_t
 
 
 def _count(o: Operands) -> str:
@@ -129,7 +128,7 @@ def _weights(op: SgdI8, w: TensorType) -> Struct:
     numbers: str | Table = "NULL"
     learns: str | Table = "NULL"
     if narrow:
-        if op.channels_total > _INT8_CHANNELS:
+        if op.channels_total > _CHANNELS:
             raise InternalError(f"{op.channels_total} channels do not fit uint16_t")
         numbers = Table(np.array(op.channels, np.uint16))
     elif op.channels:
@@ -143,17 +142,17 @@ def _weights(op: SgdI8, w: TensorType) -> Struct:
 
 
 def _sgd_i8(
-    op: SgdI8, w: TensorType, rows: tuple[str, str], ins: tuple[str, ...], g: str
+    op: SgdI8, w: TensorType, rows: tuple[str, str], ins: tuple[str, ...], hyper: str
 ) -> Call:
-    """Rows `rows` of w; ins as the operator's, g the gradient of just those rows."""
+    """Rows `rows` of w; ins as the operator's, but its gradient holds just those rows."""
     fraction = ins[FRACTION:] if op.rounding == Rounding.MASTER16.value else ()
-    args = (_weights(op, w), *rows, ins[W], *fraction, g, ins[RATIO], HYPER)
+    args = (_weights(op, w), *rows, ins[W], *fraction, ins[G], ins[RATIO], hyper)
     return Call(f"te_sgd_s8_{op.rounding}", args)
 
 
 def sgd_i8(op: SgdI8, o: Operands) -> Calls:
     w = o.sig.ins[W]
-    return (_sgd_i8(op, w, ("0", integer(_rows(op, w))), o.ins, o.ins[G]),)
+    return (_sgd_i8(op, w, ("0", integer(_rows(op, w))), o.ins, o.hyper),)
 
 
 def row_step(op: RowStep, o: Operands) -> tuple[RowLoop]:
@@ -165,7 +164,7 @@ def row_step(op: RowStep, o: Operands) -> tuple[RowLoop]:
     gradient = Call("te_conv2d_s8_bwd_weight_f32", (p, *o.ins[:2], *row, o.scratch))
     ins = (o.ins[2], o.scratch, *o.ins[3:])
     w = second.ins[W]
-    return (RowLoop(first.ins[0].shape[3], (gradient, _sgd_i8(op.update, w, row, ins, o.scratch))),)
+    return (RowLoop(first.ins[0].shape[3], (gradient, _sgd_i8(op.update, w, row, ins, o.hyper))),)
 
 
 def sgd_i32(op: SgdI32, o: Operands) -> Calls:
@@ -175,14 +174,14 @@ def sgd_i32(op: SgdI32, o: Operands) -> Calls:
         "te_sgd_s32", count=o.sig.ins[W].count, key=f"{op.key}u", every=f"{op.every}u"
     )
     function = "te_sgd_s32_stochastic" if stochastic else "te_sgd_s32_nearest"
-    return (Call(function, (p, o.ins[W], o.ins[G], o.ins[RATIO], HYPER)),)
+    return (Call(function, (p, o.ins[W], o.ins[G], o.ins[RATIO], o.hyper)),)
 
 
 def sgd_f32(op: SgdF32, o: Operands) -> Calls:
-    args = (_count(o), f"{op.every}u", o.ins[W], o.ins[G], o.ins[RATIO], HYPER)
+    args = (_count(o), f"{op.every}u", o.ins[W], o.ins[G], o.ins[RATIO], o.hyper)
     return (Call("te_sgd_f32", args),)
 
 
 def accumulate(op: Accumulate, o: Operands) -> Calls:
-    args = (_count(o), f"{op.every}u", o.ins[0], o.ins[1], HYPER)
+    args = (_count(o), f"{op.every}u", o.ins[0], o.ins[1], o.hyper)
     return (Call("te_accumulate_f32", args),)

@@ -52,6 +52,7 @@ typedef struct te_model {
     te_status (*train_step)(const void *x, uint32_t label, float *loss); /* NULL: inference only */
     uint32_t forward_marks; /* te_mark() calls that one forward makes */
     uint32_t train_marks;   /* te_mark() calls that one train_step makes */
+    const float *logits;    /* `classes` of them, of the last train_step; NULL: inference only */
 } te_model;
 
 /* Defined by the generated src/te_session_model.c as a copy of the model's descriptor. */

@@ -1,0 +1,124 @@
+"""Calls as C text, with the parameter structs and tables that they refer to, each stored once."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from codegen.calls import Argument, Call, Operands, RowLoop, Struct, Table, table_type, values_text
+from codegen.cnames import Names, comment
+from codegen.kernels import Phase, kernel_of, phase_of
+from codegen.places import Places
+from tinyengine.ir.graph import Graph, Node
+from tinyengine.plan.plan import Plan
+
+WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One emitted node: its C statements, and what a profile calls it."""
+
+    layer: str
+    op: str
+    phase: Phase
+    lines: tuple[str, ...]
+
+
+class Statements:
+    """Writes the nodes of plans; collects what they use."""
+
+    def __init__(self, places: Places, names: Names, hyper: str, gradients: str) -> None:
+        self.places, self._names, self._hyper, self._gradients = places, names, hyper, gradients
+        self.declarations: list[str] = []  # parameter structs and tables, in order of first use
+        self.functions: set[str] = set()
+        self.used: set[str] = set()  # arguments as written
+        self.table_bytes = 0
+        self._stored: dict[tuple[str, str | bytes], str] = {}
+
+    def steps(self, plan: Plan) -> tuple[Step, ...]:
+        """Return the nodes of a plan that do something, in order."""
+        return tuple(self._steps(plan))
+
+    def _steps(self, plan: Plan) -> Iterator[Step]:
+        for index, node in enumerate(plan.graph.nodes):
+            calls = kernel_of(node.op, self._gradients).write(node.op, self._operands(plan, index))
+            if calls:
+                lines = [_comment(plan.graph, node)]
+                for call in calls:
+                    lines += self._statement(call, node)
+                phase = phase_of(plan.graph, node, self._gradients)
+                yield Step(node.layer, node.op.kind, phase, tuple(lines))
+
+    def _operands(self, plan: Plan, index: int) -> Operands:
+        node, scratch = plan.graph.nodes[index], plan.scratch[index]
+        return Operands(
+            node,
+            plan.graph.signature(node),
+            tuple(self.places.expression(plan, name) for name in node.inputs),
+            tuple(self.places.expression(plan, name) for name in node.outputs),
+            self.places.at(scratch, "float") if scratch else "NULL",
+            self._hyper,
+        )
+
+    def _statement(self, call: Call | RowLoop, node: Node) -> Iterator[str]:
+        if isinstance(call, Call):
+            yield from self._call(call, node, "")
+            return
+        yield f"for (int32_t k = 0; k < {call.rows}; k++) {{"
+        for inner in call.body:
+            yield from self._call(inner, node, "    ")
+        yield "}"
+
+    def _call(self, call: Call, node: Node, indent: str) -> list[str]:
+        self.functions.add(call.function)
+        args = [self._argument(arg, node) for arg in call.args]
+        self.used.update(args)
+        text = f"{call.function}({', '.join(args)});"
+        return textwrap.wrap(
+            text, WIDTH - 4, initial_indent=indent, subsequent_indent=indent + "    ",
+            break_long_words=False, break_on_hyphens=False,
+        )
+
+    def _argument(self, arg: Argument, node: Node) -> str:
+        if isinstance(arg, Struct):
+            return "&" + self._struct(arg, node)
+        return self._table(arg, node) if isinstance(arg, Table) else arg
+
+    def _struct(self, item: Struct, node: Node) -> str:
+        fields = [
+            f".{name} = {self._table(value, node) if isinstance(value, Table) else value}"
+            for name, value in item.fields
+        ]
+        body = "\n".join(textwrap.wrap(", ".join(fields), WIDTH - 4, break_on_hyphens=False))
+        key = (item.ctype, body)
+        if key not in self._stored:
+            name = self._names.fresh("p", f"{node.layer}_{node.op.kind}")
+            self._stored[key] = name
+            inner = textwrap.indent(body, "    ")
+            self.declarations.append(f"static const {item.ctype} {name} = {{\n{inner}}};")
+        return self._stored[key]
+
+    def _table(self, table: Table, node: Node) -> str:
+        key = (table_type(table), table.data.tobytes())
+        if key not in self._stored:
+            name = self._names.fresh("t", f"{node.layer}_{node.op.kind}")
+            self._stored[key] = name
+            self.table_bytes += table.data.nbytes
+            self.declarations.append(array_text(name, key[0], table))
+        return self._stored[key]
+
+
+def array_text(name: str, element: str, table: Table) -> str:
+    """Return the definition of a constant array."""
+    count = table.data.size
+    return (
+        f"static const {element} {name}[{count}] TE_ALIGNED = {{\n"
+        f"    {values_text(table.data)}}};"
+    )
+
+
+def _comment(graph: Graph, node: Node) -> str:
+    shape = "x".join(map(str, graph.type(node.outputs[0]).shape)) or "scalar"
+    return f"/* {comment(f'{node.layer}: {node.op.kind} -> {shape}')} */"
