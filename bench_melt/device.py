@@ -31,7 +31,12 @@ class Device:
 
 @contextmanager
 def open_device(
-    directory: Path, manifest: Manifest, board: Board, *, port: str | None = None
+    directory: Path,
+    manifest: Manifest,
+    board: Board,
+    *,
+    port: str | None = None,
+    patience_s: float = 10.0,
 ) -> Iterator[Device]:
     """Build the folder for `board` if need be, start it, open a session; ends with the block.
 
@@ -41,6 +46,7 @@ def open_device(
         board: What to run on.
         port: pyserial URL of a device (or proxy) that runs the firmware already: nothing is
             built or started.
+        patience_s: How long the device may leave a question unanswered that needs no computing.
 
     Raises:
         UserError: the toolchain or the emulator is missing, or a real board was given no port.
@@ -55,7 +61,7 @@ def open_device(
     with make_target(board, elf, port=port) as target:
         url = target.start()
         try:
-            with Session.open(url, baud=target.baud) as session:
+            with Session.open(url, baud=target.baud, patience_s=patience_s) as session:
                 _require_model(session, manifest, board)
                 session.reset()
                 yield Device(board, session, target.counter, ram_bytes)
