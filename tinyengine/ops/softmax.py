@@ -11,7 +11,7 @@ import numpy as np
 from tinyengine.ir.tensor import Array
 from tinyengine.ops import fixed
 from tinyengine.ops.op import Op, Signature, expect, expect_count, expect_quantised, expect_shape
-from tinyengine.ops.tables import exp_on_negative_q31, one_over_one_plus_q31
+from tinyengine.ops.tables import exp_on_negative_q31, one_over_one_plus_q31, to_fixed_point
 
 DIFF_BITS = 5  # integer bits of the scaled difference: exp reaches down to exp(-32)
 SUM_BITS = 12  # integer bits of the sum of exponentials: up to 4096 classes
@@ -23,12 +23,10 @@ def exp_table(scale: float, beta: float) -> Array:
     Entry i is what TFLite's integer softmax computes for a logit i steps below the largest.
     """
     real = min(beta * scale * 2.0 ** (31 - DIFF_BITS), 2.0**31 - 1)
-    multiplier, shift = fixed.quantise_multiplier(real)
-    largest = ((1 << DIFF_BITS) - 1) * 2.0 ** (31 - DIFF_BITS) / 2.0**shift
     diff = -np.arange(256, dtype=np.int64)
-    scaled = fixed.requantise(diff, np.asarray(multiplier), np.asarray(shift))
+    scaled, radius = to_fixed_point(diff, real, DIFF_BITS)
     table = exp_on_negative_q31(scaled, DIFF_BITS)
-    return np.where(diff >= -int(np.floor(largest)), table, 0).astype(np.int32)
+    return np.where(diff >= -radius, table, 0).astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True)

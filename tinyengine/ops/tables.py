@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tinyengine.ir.tensor import Array, TensorType
@@ -39,22 +41,29 @@ def requantise_table(
 def logistic_table(x: TensorType) -> tuple[Array, Array]:
     """1 / (1 + exp(-x)) at scale 1/256, zero point -128, as TFLite's integer kernel computes it."""
     integer_bits = 4
-    real = x.scale * 2.0 ** (31 - integer_bits)
-    multiplier, shift = fixed.quantise_multiplier(real)
-    radius = input_range_radius(integer_bits, shift)
     centred = codes() - x.zero_point
-    q = fixed.requantise(centred, np.asarray(multiplier), np.asarray(shift))
+    q, radius = to_fixed_point(centred, x.scale * 2.0 ** (31 - integer_bits), integer_bits)
     y = fixed.rounding_shift_right(logistic_q31(q, integer_bits), np.asarray(31 - 8)) - 128
     table = np.clip(y, -128, 127)
     table = np.where(centred <= -radius, -128, np.where(centred >= radius, 127, table))
-    s = 1.0 / (1.0 + np.exp(-real_inputs(x)))
+    # Beyond 700 a double's exp overflows; the slope is 0 long before.
+    s = np.array([1.0 / (1.0 + math.exp(min(-v, 700.0))) for v in real_inputs(x).tolist()])
     return with_slope(table, s * (1.0 - s), -128, 127)
 
 
-def input_range_radius(integer_bits: int, shift: int) -> int:
-    """Largest |x - zero| that the fixed-point input format can hold (TFLite CalculateInputRadius)."""
+def to_fixed_point(values: Array, factor: float, integer_bits: int) -> tuple[Array, int]:
+    """(values * factor as fixed point with `integer_bits`, radius).
+
+    The radius is the largest |value| that the format can hold (TFLite CalculateInputRadius); what
+    lies beyond means nothing.
+    """
+    shift = math.frexp(factor)[1]
     largest = ((1 << integer_bits) - 1) * 2.0 ** (31 - integer_bits) / 2.0**shift
-    return int(np.floor(largest))
+    radius = int(min(largest, 2.0**31))
+    if shift > 30:
+        return np.zeros_like(values), radius  # one step leaves the format: only 0 can be held
+    multiplier, shift = fixed.quantise_multiplier(factor)
+    return fixed.requantise(values, np.asarray(multiplier), np.asarray(shift)), radius
 
 
 def exp_on_negative_q31(q: Array, integer_bits: int) -> Array:
