@@ -58,9 +58,7 @@ def _one_cycle(progress: float) -> float:
     return PEAK_RATE * 0.5 * (1.0 + float(np.cos(np.pi * (progress - 0.3) / 0.7)))
 
 
-def _step(
-    optimiser: _Adam, running: dict[str, Array], x: Array, y: Array, rate: float
-) -> float:
+def _step(optimiser: _Adam, running: dict[str, Array], x: Array, y: Array, rate: float) -> float:
     seen: dict[str, Any] = {}
 
     def loss(parameters: Parameters) -> Any:
