@@ -14,8 +14,11 @@ void te_softmax_xent_f32(int32_t n, const float *logits, uint32_t label, float *
         total += d[k];
     }
     *loss = te_log_f32(total) - (logits[label] - largest);
+    /* The label's own gradient from the others': 1 - p would lose the digits of a confident p. */
+    float rest = 0.0f;
     for (int32_t k = 0; k < n; k++) {
+        rest += k == (int32_t)label ? 0.0f : d[k];
         d[k] = d[k] / total;
     }
-    d[label] -= 1.0f;
+    d[label] = -(rest / total);
 }

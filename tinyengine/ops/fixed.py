@@ -44,7 +44,7 @@ def quantise_multiplier(real: float) -> tuple[int, int]:
 
 
 def high_mul(a: Array, b: Array) -> I64:
-    """Saturating rounding doubling high multiply: round(a*b / 2**31), ties away from zero.
+    """Saturating rounding doubling high multiply: round(a*b / 2**31), ties upwards.
 
     a, b: int32 range. Only INT32_MIN * INT32_MIN saturates.
     """
@@ -132,9 +132,11 @@ def log_f32(x: Array) -> F32:
 
 def mix32(x: int | Array) -> NDArray[np.uint32]:
     """A bijective hash of 32 bits ("lowbias32"): the counter-based random generator's core."""
-    x = np.asarray(x, np.uint64) & 0xFFFFFFFF
-    x = x ^ (x >> 16)
-    x = (x * 0x7FEB352D) & 0xFFFFFFFF
-    x = x ^ (x >> 15)
-    x = (x * 0x846CA68B) & 0xFFFFFFFF
-    return (x ^ (x >> 16)).astype(np.uint32)
+    # numpy 1 lets a Python int turn uint64 scalars into float64: every operand is typed.
+    low, wide = np.uint64(0xFFFFFFFF), np.asarray(x).astype(np.uint64)
+    wide = wide & low
+    wide = wide ^ (wide >> np.uint64(16))
+    wide = (wide * np.uint64(0x7FEB352D)) & low
+    wide = wide ^ (wide >> np.uint64(15))
+    wide = (wide * np.uint64(0x846CA68B)) & low
+    return np.asarray(wide ^ (wide >> np.uint64(16))).astype(np.uint32)
