@@ -212,6 +212,13 @@ def test_broken_rule_is_named(code: str, stage: Stage, mutate: Mutation, said: s
     assert said in message
 
 
+def test_scales_whose_product_vanishes_are_a_fault_and_no_warning() -> None:
+    tiny = Quant.per_tensor(1e-44)
+    broken = with_quant("conv1", tiny)(with_quant(W, tiny)(with_quant(B, tiny)(FORWARD)))
+    with pytest.raises(ModelError, match="rule V11"):
+        verify(broken, Stage.IMPORT)
+
+
 def test_every_rule_is_broken_by_a_test() -> None:
     assert {code for code, *_ in BROKEN} == {rule.code for rule in RULES}
 

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 def quantise(x: Array, type_: TensorType) -> Array:
     """round(x / scale) + zero point in float32, half away from zero, saturated to int8."""
     scaled = np.asarray(x, np.float32) / np.float32(type_.scale)
-    rounded = np.copysign(np.floor(np.abs(scaled) + np.float32(0.5)), scaled)
-    rounded = np.nan_to_num(np.clip(rounded, -1e6, 1e6))
-    return np.clip(rounded.astype(np.int64) + type_.zero_point, -128, 127).astype(np.int8)
+    scaled = np.nan_to_num(np.clip(scaled, np.float32(-1e6), np.float32(1e6)))
+    # Adding 0.5 before a floor would round 0.5 - 2**-25 up: the sum is not a float32.
+    whole = np.trunc(scaled)
+    away = np.abs(scaled - whole) >= np.float32(0.5)
+    rounded = whole.astype(np.int64) + np.where(away, np.sign(scaled), 0).astype(np.int64)
+    return np.asarray(np.clip(rounded + type_.zero_point, -128, 127), np.int8)
 
 
 @dataclass(frozen=True, slots=True)
