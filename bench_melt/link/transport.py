@@ -1,4 +1,4 @@
-"""The bytes of a link, through pyserial: `/dev/ttyACM0`, `/dev/pts/3`, `socket://127.0.0.1:PORT`."""
+"""A link's bytes, through pyserial: `/dev/ttyACM0`, `/dev/pts/3`, `socket://127.0.0.1:PORT`."""
 
 import io
 import os
@@ -101,11 +101,13 @@ class SerialTransport:
 
     def close(self) -> None:
         """Let go of the port."""
-        # pyserial forgets to close a socket whose other end is gone
+        # pyserial forgets to close a socket whose other end is gone, and always sleeps 0.3 s
         socket_behind = getattr(self._port, "_socket", None)
-        self._port.close()
-        if socket_behind is not None:
+        if socket_behind is None:
+            self._port.close()
+        else:
             socket_behind.close()
+            self._port.is_open = False
 
 
 def describe_bytes(data: bytes) -> str:

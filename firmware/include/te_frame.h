@@ -33,7 +33,7 @@ typedef enum te_code {
     TE_CODE_HASH = 0x0A,
     TE_CODE_COUNTERS = 0x0B,
     TE_CODE_RESET = 0x0C,
-    TE_CODE_LAST = 0x6F,   /* requests to come stay below: 0x7E and 0x7F answer like NAK and FAULT */
+    TE_CODE_LAST = 0x6F,   /* for requests to come: 0x7E, 0x7F would answer like NAK, FAULT */
     TE_CODE_ANSWER = 0x80, /* or-ed into the code of the request */
     TE_CODE_NAK = 0xFE,    /* unsolicited: a frame arrived damaged */
     TE_CODE_FAULT = 0xFF   /* unsolicited: the processor faulted; the firmware has stopped */

@@ -10,7 +10,7 @@ typedef enum te_tick_unit { TE_TICK_NONE = 0, TE_TICK_CYCLES = 1, TE_TICK_NS = 2
 /* Clock, link and meters ready; the receiver is enabled before anything else can send to it. */
 void te_port_init(void);
 
-/* Waits for at least one byte, stores up to `capacity`; returns how many, 0 when the link closed. */
+/* Waits for at least one byte, stores up to `capacity`; returns how many, 0: the link closed. */
 uint32_t te_port_read(uint8_t *bytes, uint32_t capacity);
 
 /* Sends all `count` bytes. Must also work with interrupts off: the fault handler uses it. */

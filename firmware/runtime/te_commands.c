@@ -27,7 +27,7 @@ static uint8_t *te_answer(te_session *session)
 static uint32_t te_put_name(uint8_t *p, const char *name)
 {
     uint32_t count = 0u;
-    while (count < (uint32_t)TE_NAME_BYTES && name[count] != '\0') {
+    while (name[count] != '\0' && count < (uint32_t)TE_NAME_BYTES) {
         p[1u + count] = (uint8_t)name[count];
         count++;
     }

@@ -1,4 +1,4 @@
-/* te_sha256.c - see te_sha256.h. FIPS 180-4 section 6.2, with the schedule in a ring of 16 words. */
+/* te_sha256.c - see te_sha256.h. FIPS 180-4 section 6.2, the schedule in a ring of 16 words. */
 #include "te_sha256.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* te_mpu.c - the memory protection unit as the end of RAM.
  *
- * An emulated board has more RAM than the part it stands for, and stores past the end of some vanish
- * without a fault. Three regions, of which a higher number wins where they overlap:
+ * An emulated board has more RAM than the part it stands for, and stores past the end of some
+ * vanish without a fault. Three regions, of which a higher number wins where they overlap:
  *
  *   0  0x20000000, 512 MB   no access
  *   1  the RAM's origin     read, write; up to the limit

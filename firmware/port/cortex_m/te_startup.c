@@ -22,7 +22,7 @@ __attribute__((noreturn)) void Reset_Handler(void)
     TE_REG(TE_SCB_CPACR) |= UINT32_C(0xF) << 20;
     __asm__ volatile("dsb\n isb" ::: "memory");
     te_start_memory();
-    TE_REG(TE_SCB_SHCSR) |= UINT32_C(7) << 16; /* memory, bus and usage faults by their own vectors */
+    TE_REG(TE_SCB_SHCSR) |= UINT32_C(7) << 16; /* memory, bus, usage faults: their own vectors */
     te_mpu_limit((uintptr_t)TE_RAM_ORIGIN, (uintptr_t)__ram_limit);
     (void)main();
     for (;;) {
