@@ -9,17 +9,15 @@ from pathlib import Path
 
 from codegen.board import Board
 from codegen.build import MANIFEST
-from codegen.emit import emit
+from codegen.emit import constant_bytes, emit, marked_layers
 from codegen.folder import Folder
 from codegen.manifest import (
     Border,
     Manifest,
-    MarkedLayer,
     SchemeEntry,
     StateTensor,
     write_manifest,
 )
-from codegen.phases import marked_layers
 from codegen.report import peak_consumers, render
 from tinyengine.compiled import Compiled, compile_graph, prepare
 from tinyengine.errors import BudgetError
@@ -96,15 +94,10 @@ def figures_of(compiled: Compiled) -> dict[str, int]:
     forward = _macs(compiled.infer.graph, compiled.infer.graph.nodes)
     train = _macs(compiled.train.graph, compiled.train.graph.nodes) if compiled.train else forward
     shared = _macs(compiled.train.graph, _forward_nodes(compiled.train)) if compiled.train else 0
-    constants = {
-        v.name: v.type.nbytes
-        for plan in (compiled.infer, compiled.train) if plan
-        for v in plan.graph.values.values() if v.data is not None
-    }
     return {
         "arena_bytes": compiled.arena_bytes,
         "trainable_bytes": compiled.trainable_bytes,
-        "flash_bytes": sum(constants.values()),
+        "flash_bytes": constant_bytes(compiled),
         "macs_forward": forward,
         "macs_backward": train - shared if compiled.train else 0,
         "lower_bound_bytes": compiled.lower_bound_bytes,
@@ -148,6 +141,7 @@ def _manifest(
     graph = compiled.infer.graph
     state = (compiled.train or compiled.infer).graph.state()
     out_type = graph.type(graph.outputs[0])
+    forward, train = marked_layers(compiled)
     is_row = out_type.count == out_type.shape[-1] and out_type.count > 1
     return Manifest(
         tool_version=metadata.version("tinyengine-mcu"),
@@ -163,14 +157,10 @@ def _manifest(
             StateTensor(name=v.name, shape=v.type.shape, dtype=v.type.dtype.value)  # type: ignore[arg-type]
             for v in state
         ),
-        forward_layers=_marks(compiled.infer),
-        train_layers=_marks(compiled.train) if compiled.train else (),
+        forward_layers=forward,
+        train_layers=train,
         **figures,
     )
-
-
-def _marks(plan: Plan) -> tuple[MarkedLayer, ...]:
-    return tuple(MarkedLayer(layer=m.layer, op=m.op, phase=m.phase) for m in marked_layers(plan))
 
 
 def _scheme_entry(learning: Learning, graph: Graph) -> SchemeEntry:
