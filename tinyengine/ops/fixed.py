@@ -62,7 +62,7 @@ def rounding_shift_right(x: Array, exponent: Array) -> I64:
     mask = (np.int64(1) << exponent) - 1
     remainder = x & mask
     threshold = (mask >> 1) + (x < 0)
-    return (x >> exponent) + (remainder > threshold)
+    return np.asarray((x >> exponent) + (remainder > threshold), np.int64)
 
 
 def requantise(x: Array, multiplier: Array, shift: Array) -> I64:
