@@ -138,19 +138,6 @@ class Session:
         """Let go of the port; the device keeps its state until the next session."""
         self.exchange.transport.close()
 
-    def require_model(self, model_hash: str) -> None:
-        """Refuse a device that runs another model.
-
-        Raises:
-            UserError: its hash is not `model_hash` (64 hexadecimal digits).
-        """
-        if self.info.model_hash != model_hash.lower():
-            raise UserError(
-                f"the device runs another firmware: model '{self.info.model}' with hash "
-                f"{self.info.model_hash[:16]}..., the folder's model has {model_hash[:16]}...; "
-                "build and flash it again"
-            )
-
     def tensors(self) -> tuple[TensorInfo, ...]:
         """Return the tensors of the state, in hash order."""
         return tuple(self._tensor(index) for index in range(self.info.state_count))
