@@ -154,7 +154,7 @@ def _manifest(
         input=_border(graph, graph.inputs[0], "input_dtype"),
         output=_border(graph, graph.outputs[0], "output_dtype"),
         state=tuple(
-            StateTensor(name=v.name, shape=v.type.shape, dtype=v.type.dtype.value)  # type: ignore[arg-type]
+            StateTensor(name=v.name, shape=v.type.shape, dtype=v.type.dtype.value)
             for v in state
         ),
         forward_layers=forward,
@@ -183,8 +183,8 @@ def _border(graph: Graph, name: str, key: str) -> Border:
     type_ = graph.type(name)
     return Border(
         shape=type_.shape,
-        dtype=graph.meta.get(key, type_.dtype.value),  # type: ignore[arg-type]
-        device_dtype=type_.dtype.value,  # type: ignore[arg-type]
+        dtype=graph.meta.get(key, type_.dtype.value),
+        device_dtype=type_.dtype.value,
         scale=type_.quant.per_tensor_scale if type_.quant else None,
         zero_point=type_.quant.zero_point if type_.quant else None,
     )

@@ -107,7 +107,7 @@ def _totals(figures: dict[str, int]) -> list[tuple[str, str, str]]:
 
 
 def _layers(compiled: Compiled, forward: Graph) -> list[dict[str, object]]:
-    learning, rows = compiled.learning, []
+    learning, rows = compiled.learning, list[dict[str, object]]()
     for row in layer_rows(forward):
         parts = []
         if f"{row.name}/bias" in learning.biases:

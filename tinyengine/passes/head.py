@@ -58,7 +58,7 @@ def _fresh(layer: str, rows: int, columns: int, seed: int) -> Array:
     stream = int(fixed.mix32(seed + tensor_key(layer)))
     bits = fixed.mix32(np.arange(rows * columns, dtype=np.uint64) + np.uint64(stream))
     unit = bits.astype(np.float64) / 2.0**31 - 1.0
-    return unit.reshape(rows, columns) / np.sqrt(columns)
+    return np.asarray(unit.reshape(rows, columns) / np.sqrt(columns))
 
 
 def _float_head(graph: Graph, node: Node, classes: int | None, seed: int) -> Graph:
