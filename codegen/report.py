@@ -60,10 +60,11 @@ def peak_consumers(compiled: Compiled, count: int = 5) -> list[Consumer]:
         default=0,
     )
     producers = plan.graph.producers()
+    # values that follow one another in place are one block of memory
+    blocks = {slot.offset: (name, slot) for name, slot, first, last in rows if first <= peak <= last}
     found = [
         Consumer(name, producers[name].layer if name in producers else "input", slot.nbytes)
-        for name, slot, first, last in rows
-        if first <= peak <= last
+        for name, slot in blocks.values()
     ]
     return sorted(found, key=lambda c: (-c.nbytes, c.name))[:count]
 

@@ -86,7 +86,8 @@ class _Update:
         assert isinstance(conv.op, Conv2d | DepthwiseConv2d)
         x, weight = self.b.type(conv.inputs[X]), self.b.type(conv.inputs[WEIGHT])
         axis = 3 if isinstance(conv.op, DepthwiseConv2d) else 0
-        scales = (weight.quant or x.quant).scales_of(weight.shape[axis]).astype(np.float64)
+        assert weight.quant is not None
+        scales = weight.quant.scales_of(weight.shape[axis]).astype(np.float64)
         if type_.dtype is DType.I32:
             return SgdI32(rounding, tensor_key(w), self.every), _inverse(scales * x.scale)
         channels = self.learning.weights[w]
