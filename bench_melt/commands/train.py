@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from bench_melt.data import Dataset, load_dataset
 from bench_melt.device import Device, open_device
@@ -138,15 +136,15 @@ def _print(
 
 
 def _print_profile(profile: Profile) -> None:
-    """Write the table of layers to stderr, most expensive column sums last."""
-    table = Table(title=f"{profile.unit} per training step")
-    table.add_column("layer")
-    for phase in (*PHASES, "total"):
-        table.add_column(phase.replace("_", " "), justify="right")
+    """Write the table of layers to stderr; as wide as its names, since a cut name names nothing."""
+    rows = [("layer", *(phase.replace("_", " ") for phase in PHASES), "total")]
     for row in profile.rows:
         numbers = [row.phases[phase] for phase in PHASES]
-        table.add_row(row.layer, *(f"{n:,}" if n else "" for n in numbers), f"{row.total:,}")
+        rows.append((row.layer, *(f"{n:,}" if n else "" for n in numbers), f"{row.total:,}"))
     sums = [sum(row.phases[phase] for row in profile.rows) for phase in PHASES]
-    table.add_section()
-    table.add_row("all", *(f"{n:,}" for n in sums), f"{sum(sums):,}")
-    Console(stderr=True).print(table)
+    rows.append(("all", *(f"{n:,}" for n in sums), f"{sum(sums):,}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    print(f"{profile.unit} per training step, means", file=sys.stderr)
+    for name, *texts in rows:
+        cells = (text.rjust(width) for text, width in zip(texts, widths[1:], strict=True))
+        print("  ".join((name.ljust(widths[0]), *cells)), file=sys.stderr)
