@@ -159,8 +159,14 @@ class Layers:
                 f"layer '{layer}' has {k} output channels, but {kernel.bias.size} biases and "
                 f"{scales.size} weight scales"
             )
-        if not (np.isfinite(scales).all() and (scales >= 0).all()):
-            raise ModelError(f"layer '{layer}': weight scales must be finite and not negative")
+        product = scales.astype(np.float64) * quant.scale[0]  # the bias's scale, a float32
+        sound = (product >= np.finfo(np.float32).tiny) & (product < np.finfo(np.float32).max)
+        if not sound.all():
+            k = int(np.argmin(sound))
+            raise ModelError(
+                f"layer '{layer}': weight scale {scales[k]:g} of channel {k} times input scale "
+                f"{quant.scale[0]:g} is not a positive float32"
+            )
         multiplier, shift = self._requantisation(quant, kernel, scales, k, out, layer)
         weight = np.asarray(kernel.weight, np.int8)
         types = [

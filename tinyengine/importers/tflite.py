@@ -153,8 +153,8 @@ def _build(reader: Reader, model: FileModel, name: str) -> Graph:
     for op in model.operators:
         _append(context, op)
     exit_ = model.outputs[0]
-    if exit_ not in context.values:
-        raise ModelError(f"nothing makes the output '{model.tensors[exit_].name}'")
+    if all(exit_ not in op.outputs for op in model.operators):
+        raise ModelError(f"no operator makes the output '{model.tensors[exit_].name}'")
     layers.builder.outputs.append(context.values[exit_])
     return layers.builder.build()
 
