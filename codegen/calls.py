@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +12,21 @@ from tinyengine.ir.tensor import Array, DType, TensorType
 from tinyengine.ops.op import Signature
 
 C_TYPES = {
-    DType.I8: "int8_t", DType.I16: "int16_t", DType.I32: "int32_t", DType.U32: "uint32_t",
-    DType.F32: "float", DType.B1: "uint8_t",
+    DType.I8: "int8_t",
+    DType.I16: "int16_t",
+    DType.I32: "int32_t",
+    DType.U32: "uint32_t",
+    DType.F32: "float",
+    DType.B1: "uint8_t",
 }
 _TABLE_TYPES = {
-    "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t",
-    "int32": "int32_t", "uint32": "uint32_t", "float32": "float",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "uint16": "uint16_t",
+    "int32": "int32_t",
+    "uint32": "uint32_t",
+    "float32": "float",
 }
 PER_LINE = 20  # values of a constant array on one line
 

@@ -5,11 +5,35 @@ from __future__ import annotations
 import re
 
 # headers that kernels include: a model of such a name would stand in their way as src/<name>.h
-_HEADERS = frozenset({
-    "assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits",
-    "locale", "math", "setjmp", "signal", "stdarg", "stdbool", "stddef", "stdint", "stdio",
-    "stdlib", "string", "tgmath", "time", "unistd", "wchar", "wctype",
-})
+_HEADERS = frozenset(
+    {
+        "assert",
+        "complex",
+        "ctype",
+        "errno",
+        "fenv",
+        "float",
+        "inttypes",
+        "iso646",
+        "limits",
+        "locale",
+        "math",
+        "setjmp",
+        "signal",
+        "stdarg",
+        "stdbool",
+        "stddef",
+        "stdint",
+        "stdio",
+        "stdlib",
+        "string",
+        "tgmath",
+        "time",
+        "unistd",
+        "wchar",
+        "wctype",
+    }
+)
 
 
 def module_name(model: str) -> str:

@@ -22,8 +22,12 @@ from tinyengine.plan.plan import Plan, Slot
 
 DEFAULT_LR = 0.01
 _TE_TYPES = {
-    DType.I8: "TE_I8", DType.I16: "TE_I16", DType.I32: "TE_I32", DType.U32: "TE_U32",
-    DType.F32: "TE_F32", DType.B1: "TE_B1",
+    DType.I8: "TE_I8",
+    DType.I16: "TE_I16",
+    DType.I32: "TE_I32",
+    DType.U32: "TE_U32",
+    DType.F32: "TE_F32",
+    DType.B1: "TE_B1",
 }
 
 
@@ -67,8 +71,12 @@ def emit(
     code = write_code(compiled)
     facts = _facts(compiled, code, lr, seed)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates_dir()), undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True, autoescape=False, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(templates_dir()),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     files = {
         f"src/{name}.c": environment.get_template("model.c.j2").render(facts),
@@ -103,9 +111,7 @@ def write_code(compiled: Compiled) -> Code:
     forward = statements.steps(compiled.infer)
     train = statements.steps(compiled.train) if compiled.train else ()
     tables = [
-        (c_name, value)
-        for c_name, value in places.constants.items()
-        if c_name in statements.used
+        (c_name, value) for c_name, value in places.constants.items() if c_name in statements.used
     ]
     tables += [(s.initial, s.value) for s in places.state if s.initial]
     texts = tuple(
@@ -166,9 +172,14 @@ def _states(places: Places) -> list[_State]:
     offsets = np.cumsum([0, *(s.nbytes for s in places.state)]).tolist()
     return [
         _State(
-            string(s.value.name), s.array, s.initial, ctype(s.value.type),
-            _TE_TYPES[s.value.type.dtype], packed(s.value.require_data(), s.value.type).size,
-            s.nbytes, offset,
+            string(s.value.name),
+            s.array,
+            s.initial,
+            ctype(s.value.type),
+            _TE_TYPES[s.value.type.dtype],
+            packed(s.value.require_data(), s.value.type).size,
+            s.nbytes,
+            offset,
         )
         for s, offset in zip(places.state, offsets, strict=False)
     ]

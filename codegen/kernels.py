@@ -51,53 +51,59 @@ class Kernel:
     phase: Phase = "forward"
 
 
-_FORWARD: Mapping[type[Op], Kernel] = MappingProxyType({
-    Conv2d: Kernel(f.conv2d),
-    DepthwiseConv2d: Kernel(f.depthwise_conv2d),
-    Add: Kernel(f.add),
-    Mul: Kernel(f.mul),
-    AvgPool: Kernel(f.avg_pool),
-    MaxPool: Kernel(f.max_pool),
-    Mean: Kernel(f.mean),
-    Lut: Kernel(f.lut),
-    Softmax: Kernel(f.softmax),
-    Dequantize: Kernel(f.dequantize),
-    Pad: Kernel(f.pad),
-    Crop: Kernel(f.crop),
-    Concat: Kernel(f.concat),
-    Reshape: Kernel(f.reshape),
-    Transpose: Kernel(f.transpose),
-    GatherChannels: Kernel(f.gather_channels),
-    Inside: Kernel(f.inside),
-    Linear: Kernel(f.linear),
-})
+_FORWARD: Mapping[type[Op], Kernel] = MappingProxyType(
+    {
+        Conv2d: Kernel(f.conv2d),
+        DepthwiseConv2d: Kernel(f.depthwise_conv2d),
+        Add: Kernel(f.add),
+        Mul: Kernel(f.mul),
+        AvgPool: Kernel(f.avg_pool),
+        MaxPool: Kernel(f.max_pool),
+        Mean: Kernel(f.mean),
+        Lut: Kernel(f.lut),
+        Softmax: Kernel(f.softmax),
+        Dequantize: Kernel(f.dequantize),
+        Pad: Kernel(f.pad),
+        Crop: Kernel(f.crop),
+        Concat: Kernel(f.concat),
+        Reshape: Kernel(f.reshape),
+        Transpose: Kernel(f.transpose),
+        GatherChannels: Kernel(f.gather_channels),
+        Inside: Kernel(f.inside),
+        Linear: Kernel(f.linear),
+    }
+)
 
-_GRADIENTS_F32: Mapping[type[Op], Kernel] = MappingProxyType({
-    SoftmaxXent: Kernel(t.softmax_xent, "loss"),
-    MaskGrad: Kernel(t.mask_grad, "input_gradient"),
-    GradAdd: Kernel(t.grad_add, "input_gradient"),
-    Conv2dBwdInput: Kernel(t.conv2d_bwd_input, "input_gradient"),
-    DepthwiseBwdInput: Kernel(t.depthwise_bwd_input, "input_gradient"),
-    MulBwd: Kernel(t.mul_bwd, "input_gradient"),
-    AvgPoolBwd: Kernel(t.avg_pool_bwd, "input_gradient"),
-    MaxPoolBwd: Kernel(t.max_pool_bwd, "input_gradient"),
-    MeanBwd: Kernel(t.mean_bwd, "input_gradient"),
-    LutBwd: Kernel(t.lut_bwd, "input_gradient"),
-    LinearBwdInput: Kernel(t.linear_bwd_input, "input_gradient"),
-    BiasGrad: Kernel(t.bias_grad, "weight_gradient"),
-    Conv2dBwdWeight: Kernel(t.conv2d_bwd_weight, "weight_gradient"),
-    DepthwiseBwdWeight: Kernel(t.depthwise_bwd_weight, "weight_gradient"),
-    LinearBwdWeight: Kernel(t.linear_bwd_weight, "weight_gradient"),
-    RowStep: Kernel(t.row_step, "weight_gradient"),
-    Accumulate: Kernel(t.accumulate, "update"),
-    SgdI8: Kernel(t.sgd_i8, "update"),
-    SgdI32: Kernel(t.sgd_i32, "update"),
-    SgdF32: Kernel(t.sgd_f32, "update"),
-})
+_GRADIENTS_F32: Mapping[type[Op], Kernel] = MappingProxyType(
+    {
+        SoftmaxXent: Kernel(t.softmax_xent, "loss"),
+        MaskGrad: Kernel(t.mask_grad, "input_gradient"),
+        GradAdd: Kernel(t.grad_add, "input_gradient"),
+        Conv2dBwdInput: Kernel(t.conv2d_bwd_input, "input_gradient"),
+        DepthwiseBwdInput: Kernel(t.depthwise_bwd_input, "input_gradient"),
+        MulBwd: Kernel(t.mul_bwd, "input_gradient"),
+        AvgPoolBwd: Kernel(t.avg_pool_bwd, "input_gradient"),
+        MaxPoolBwd: Kernel(t.max_pool_bwd, "input_gradient"),
+        MeanBwd: Kernel(t.mean_bwd, "input_gradient"),
+        LutBwd: Kernel(t.lut_bwd, "input_gradient"),
+        LinearBwdInput: Kernel(t.linear_bwd_input, "input_gradient"),
+        BiasGrad: Kernel(t.bias_grad, "weight_gradient"),
+        Conv2dBwdWeight: Kernel(t.conv2d_bwd_weight, "weight_gradient"),
+        DepthwiseBwdWeight: Kernel(t.depthwise_bwd_weight, "weight_gradient"),
+        LinearBwdWeight: Kernel(t.linear_bwd_weight, "weight_gradient"),
+        RowStep: Kernel(t.row_step, "weight_gradient"),
+        Accumulate: Kernel(t.accumulate, "update"),
+        SgdI8: Kernel(t.sgd_i8, "update"),
+        SgdI32: Kernel(t.sgd_i32, "update"),
+        SgdF32: Kernel(t.sgd_f32, "update"),
+    }
+)
 
-_TABLES: Mapping[str, Mapping[type[Op], Kernel]] = MappingProxyType({
-    "f32": MappingProxyType({**_FORWARD, **_GRADIENTS_F32}),
-})
+_TABLES: Mapping[str, Mapping[type[Op], Kernel]] = MappingProxyType(
+    {
+        "f32": MappingProxyType({**_FORWARD, **_GRADIENTS_F32}),
+    }
+)
 
 
 def kernel_of(op: Op, gradients: str = "f32") -> Kernel:

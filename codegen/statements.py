@@ -77,8 +77,12 @@ class Statements:
         self.used.update(args)
         text = f"{call.function}({', '.join(args)});"
         return textwrap.wrap(
-            text, WIDTH - 4, initial_indent=indent, subsequent_indent=indent + "    ",
-            break_long_words=False, break_on_hyphens=False,
+            text,
+            WIDTH - 4,
+            initial_indent=indent,
+            subsequent_indent=indent + "    ",
+            break_long_words=False,
+            break_on_hyphens=False,
         )
 
     def _argument(self, arg: Argument, node: Node) -> str:
@@ -114,8 +118,7 @@ def array_text(name: str, element: str, table: Table) -> str:
     """Return the definition of a constant array."""
     count = table.data.size
     return (
-        f"static const {element} {name}[{count}] TE_ALIGNED = {{\n"
-        f"    {values_text(table.data)}}};"
+        f"static const {element} {name}[{count}] TE_ALIGNED = {{\n    {values_text(table.data)}}};"
     )
 
 

@@ -1,5 +1,6 @@
 """C calls of the operators that run in a forward pass. One short function per operator."""
 
+# ruff: noqa: D103 - each function writes the call of the operator whose name it has
 from __future__ import annotations
 
 import math
@@ -31,20 +32,36 @@ MAX_CLASSES = 8191  # sums of softmax exponentials, each up to 2**19, stay below
 def window_text(window: Window, x: TensorType, y: TensorType) -> str:
     """Return the initialiser of a te_window; x and y are (1, h, w, c)."""
     fields = (
-        *x.shape[1:3], *y.shape[1:3], *window.kernel, *window.stride,
-        window.padding[0], window.padding[2], *window.dilation,
+        *x.shape[1:3],
+        *y.shape[1:3],
+        *window.kernel,
+        *window.stride,
+        window.padding[0],
+        window.padding[2],
+        *window.dilation,
     )
     return "{" + ", ".join(map(str, fields)) + "}"
 
 
 def convolution(
-    window: Window, x: TensorType, y: TensorType, learned: int, zeros: tuple[int, int] = (0, 0),
+    window: Window,
+    x: TensorType,
+    y: TensorType,
+    learned: int,
+    zeros: tuple[int, int] = (0, 0),
     limits: tuple[int, int] = (-128, 127),
 ) -> Struct:
     """Return a te_conv2d for maps of types x and y; zeros: of the input and the output."""
     return struct(
-        "te_conv2d", window=window_text(window, x, y), in_c=x.shape[3], learn_c=learned,
-        out_c=y.shape[3], in_zero=zeros[0], out_zero=zeros[1], lo=limits[0], hi=limits[1],
+        "te_conv2d",
+        window=window_text(window, x, y),
+        in_c=x.shape[3],
+        learn_c=learned,
+        out_c=y.shape[3],
+        in_zero=zeros[0],
+        out_zero=zeros[1],
+        lo=limits[0],
+        hi=limits[1],
     )
 
 
@@ -76,8 +93,15 @@ def _factor(pair: tuple[int, int]) -> str:
 def _binary(op: Add | Mul, o: Operands, factors: dict[str, str]) -> Struct:
     a, b, y = o.sig.ins[0], o.sig.ins[1], o.sig.outs[0]
     return struct(
-        "te_binary", count=a.count, b_count=b.count, a_zero=a.zero_point, b_zero=b.zero_point,
-        out_zero=y.zero_point, lo=op.lo, hi=op.hi, **factors,
+        "te_binary",
+        count=a.count,
+        b_count=b.count,
+        a_zero=a.zero_point,
+        b_zero=b.zero_point,
+        out_zero=y.zero_point,
+        lo=op.lo,
+        hi=op.hi,
+        **factors,
     )
 
 
@@ -97,7 +121,10 @@ def pool(
 ) -> Struct:
     """Return a te_pool for maps of types x and y."""
     return struct(
-        "te_pool", window=window_text(window, x, y), channels=x.shape[3], lo=limits[0],
+        "te_pool",
+        window=window_text(window, x, y),
+        channels=x.shape[3],
+        lo=limits[0],
         hi=limits[1],
     )
 
@@ -116,8 +143,13 @@ def mean(op: Mean, o: Operands) -> Calls:
     x, y = o.sig.ins[0], o.sig.outs[0]
     r = reduction(x.shape, op.first, op.last)
     p = struct(
-        "te_mean", outer=r.outer, reduced=r.reduced, inner=r.inner, in_zero=x.zero_point,
-        out_zero=y.zero_point, factor=_factor(mean_parameters(o.sig, r.reduced)),
+        "te_mean",
+        outer=r.outer,
+        reduced=r.reduced,
+        inner=r.inner,
+        in_zero=x.zero_point,
+        out_zero=y.zero_point,
+        factor=_factor(mean_parameters(o.sig, r.reduced)),
     )
     return (Call("te_mean_s8", (p, o.ins[0], o.outs[0])),)
 
@@ -168,13 +200,18 @@ def _steps(type_: TensorType) -> list[int]:
 
 
 def _block(
-    x: TensorType, y: TensorType, shape: tuple[int, ...], start: tuple[int, ...],
+    x: TensorType,
+    y: TensorType,
+    shape: tuple[int, ...],
+    start: tuple[int, ...],
     end: tuple[int, ...],
 ) -> Struct:
     """Copy the block of `shape` at `start` of x to `end` of y, in the longest runs there are."""
     from_step, to_step = _steps(x), _steps(y)
-    offsets = [sum(a * s for a, s in zip(at, step, strict=True))
-               for at, step in ((start, from_step), (end, to_step))]
+    offsets = [
+        sum(a * s for a, s in zip(at, step, strict=True))
+        for at, step in ((start, from_step), (end, to_step))
+    ]
     axis = 3  # the first axis of a run
     run = shape[3] * from_step[3]
     while axis > 0 and run == from_step[axis - 1] == to_step[axis - 1]:
@@ -182,8 +219,13 @@ def _block(
         run *= shape[axis]
     count = [n if i < axis else 1 for i, n in enumerate(shape[:3])]
     return struct(
-        "te_block", count=_list(count), run=run, **{"from": offsets[0]},
-        from_step=_list(from_step[:3]), to=offsets[1], to_step=_list(to_step[:3]),
+        "te_block",
+        count=_list(count),
+        run=run,
+        **{"from": offsets[0]},
+        from_step=_list(from_step[:3]),
+        to=offsets[1],
+        to_step=_list(to_step[:3]),
     )
 
 
@@ -230,7 +272,8 @@ def transpose(op: Transpose, o: Operands) -> Calls:
     steps = [s // _element_bytes(x) for s in _steps(x)]
     fill = 4 - len(y.shape)
     p = struct(
-        "te_transpose", count=_list([1] * fill + list(y.shape)),
+        "te_transpose",
+        count=_list([1] * fill + list(y.shape)),
         step=_list([0] * fill + [steps[i] for i in op.order]),
     )
     return (Call(f"te_transpose_{_moved(x)}", (p, o.ins[0], o.outs[0])),)

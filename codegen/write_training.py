@@ -1,5 +1,6 @@
 """C calls of the loss, the float32 gradients and the updates. One short function per operator."""
 
+# ruff: noqa: D103 - each function writes the call of the operator whose name it has
 from __future__ import annotations
 
 import numpy as np
@@ -62,8 +63,8 @@ def _weight_gradient(op: Conv2dBwdWeight | DepthwiseBwdWeight, o: Operands) -> S
 
 def conv2d_bwd_weight(op: Conv2dBwdWeight, o: Operands) -> Calls:
     rows = ("0", integer(o.sig.ins[0].shape[3]))
-    args = (_weight_gradient(op, o), *o.ins, *rows, o.outs[0])
-    return (Call("te_conv2d_s8_bwd_weight_f32", args),)
+    p = _weight_gradient(op, o)
+    return (Call("te_conv2d_s8_bwd_weight_f32", (p, *o.ins, *rows, o.outs[0])),)
 
 
 def depthwise_bwd_input(op: DepthwiseBwdInput, o: Operands) -> Calls:
@@ -80,7 +81,10 @@ def depthwise_bwd_weight(op: DepthwiseBwdWeight, o: Operands) -> Calls:
 def mul_bwd(op: MulBwd, o: Operands) -> Calls:
     d, other = o.sig.ins
     p = struct(
-        "te_mul_bwd", count=d.count, other_count=other.count, zero=other.zero_point,
+        "te_mul_bwd",
+        count=d.count,
+        other_count=other.count,
+        zero=other.zero_point,
         scale=float(other.scale),
     )
     return (Call("te_mul_s8_bwd_f32", (p, *o.ins, o.outs[0])),)
@@ -134,10 +138,15 @@ def _weights(op: SgdI8, w: TensorType) -> Struct:
     elif op.channels:
         learns = Table(np.isin(np.arange(channels), op.channels).astype(np.uint8))
     return struct(
-        "te_sgd_s8", taps=w.count // (_rows(op, w) * channels), channels=channels,
+        "te_sgd_s8",
+        taps=w.count // (_rows(op, w) * channels),
+        channels=channels,
         channels_total=op.channels_total if narrow else channels,
-        ratio_by_channel=int(op.axis != 0), numbers=numbers, learns=learns,
-        key=f"{op.key}u", every=f"{op.every}u",
+        ratio_by_channel=int(op.axis != 0),
+        numbers=numbers,
+        learns=learns,
+        key=f"{op.key}u",
+        every=f"{op.every}u",
     )
 
 
@@ -146,8 +155,8 @@ def _sgd_i8(
 ) -> Call:
     """Rows `rows` of w; ins as the operator's, but its gradient holds just those rows."""
     fraction = ins[FRACTION:] if op.rounding == Rounding.MASTER16.value else ()
-    args = (_weights(op, w), *rows, ins[W], *fraction, ins[G], ins[RATIO], hyper)
-    return Call(f"te_sgd_s8_{op.rounding}", args)
+    tensors = (ins[W], *fraction, ins[G], ins[RATIO])
+    return Call(f"te_sgd_s8_{op.rounding}", (_weights(op, w), *rows, *tensors, hyper))
 
 
 def sgd_i8(op: SgdI8, o: Operands) -> Calls:
@@ -170,9 +179,7 @@ def row_step(op: RowStep, o: Operands) -> tuple[RowLoop]:
 def sgd_i32(op: SgdI32, o: Operands) -> Calls:
     # biases have no fraction byte: under master16 they round to nearest
     stochastic = op.rounding == Rounding.STOCHASTIC.value
-    p = struct(
-        "te_sgd_s32", count=o.sig.ins[W].count, key=f"{op.key}u", every=f"{op.every}u"
-    )
+    p = struct("te_sgd_s32", count=o.sig.ins[W].count, key=f"{op.key}u", every=f"{op.every}u")
     function = "te_sgd_s32_stochastic" if stochastic else "te_sgd_s32_nearest"
     return (Call(function, (p, o.ins[W], o.ins[G], o.ins[RATIO], o.hyper)),)
 
