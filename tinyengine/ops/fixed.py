@@ -110,7 +110,8 @@ def exp_f32(x: Array) -> F32:
     y = np.full_like(r, _EXP[0])
     for coefficient in _EXP[1:]:
         y = y * r + coefficient
-    power = ((n.astype(np.int32) + 127) << 23).view(np.float32)
+    # numpy 1 would widen a lone int32 beside a Python integer.
+    power = ((n.astype(np.int32) + np.int32(127)) << np.int32(23)).view(np.float32)
     return np.asarray(y * power, np.float32)
 
 
@@ -118,7 +119,7 @@ def log_f32(x: Array) -> F32:
     """log(x) for normal float32 x > 0, in a written order of float32 operations."""
     bits = np.asarray(x, np.float32).view(np.int32)
     exponent = (bits >> 23) - 127
-    mantissa = ((bits & 0x007FFFFF) | 0x3F800000).view(np.float32)
+    mantissa = ((bits & np.int32(0x007FFFFF)) | np.int32(0x3F800000)).view(np.float32)
     high = mantissa > np.float32(1.41421356)
     mantissa = np.where(high, mantissa * np.float32(0.5), mantissa)
     exponent = (exponent + high).astype(np.float32)
