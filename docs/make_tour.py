@@ -197,7 +197,8 @@ def stages() -> tuple[list[tuple[str, Graph]], Compiled]:
     compiled = compile_graph(
         graph, parse_scheme("tour", SCHEME), dump=lambda stage, g: made.append((stage, g))
     )
-    return made, compiled
+    # the schedule has a section of its own
+    return [(stage, g) for stage, g in made if not stage.startswith("schedule")], compiled
 
 
 def gradients() -> list[str]:
