@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,7 +20,7 @@ from codegen.manifest import (
     write_manifest,
 )
 from codegen.report import peak_consumers, render
-from tinyengine.compiled import Compiled, compile_graph, prepare
+from tinyengine.compiled import Compiled, Dump, compile_graph
 from tinyengine.errors import BudgetError
 from tinyengine.importers import load_model
 from tinyengine.ir import text
@@ -61,30 +62,28 @@ def compile_model(
     """
     folder = Folder(out, MANIFEST)
     graph, scheme = load_model(model), load_scheme(update)
-    compiled = compile_graph(graph, scheme, classes, seed, _dumper(dump_dir))
+    compiled = compile_graph(graph, scheme, classes, seed, dumper(dump_dir))
     figures = figures_of(compiled)
     check_budget(compiled, board)
-    forward = prepare(graph, scheme, classes, seed).forward
     files = dict(emit(compiled, board))
     files[MANIFEST] = write_manifest(_manifest(compiled, board, scheme, seed, figures))
     files[INFER_GRAPH] = text.write(compiled.infer.graph)
     if compiled.train is not None:
         files[TRAIN_GRAPH] = text.write(compiled.train.graph)
-    files[REPORT] = render(compiled, forward, board.name, figures)
+    files[REPORT] = render(compiled, board.name, figures)
     folder.write(files)
     return CompileResult(out, compiled, figures)
 
 
-def _dumper(folder: Path | None):  # type: ignore[no-untyped-def]
-    """Write every stage as text into `folder`, numbered in order."""
-    count = 0
+def dumper(folder: Path | None) -> Dump:
+    """What writes every stage as text into `folder`, numbered in order; nothing without one."""
+    count = itertools.count()
 
     def dump(stage: str, graph: Graph) -> None:
-        nonlocal count
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{count:02}-{stage}.te").write_text(text.write(graph, data=False), "utf-8")
-            count += 1
+            path = folder / f"{next(count):02}-{stage}.te"
+            path.write_text(text.write(graph, data=False), encoding="utf-8")
 
     return dump
 
@@ -154,8 +153,7 @@ def _manifest(
         input=_border(graph, graph.inputs[0], "input_dtype"),
         output=_border(graph, graph.outputs[0], "output_dtype"),
         state=tuple(
-            StateTensor(name=v.name, shape=v.type.shape, dtype=v.type.dtype.value)
-            for v in state
+            StateTensor(name=v.name, shape=v.type.shape, dtype=v.type.dtype.value) for v in state
         ),
         forward_layers=forward,
         train_layers=train,
@@ -166,8 +164,12 @@ def _manifest(
 def _scheme_entry(learning: Learning, graph: Graph) -> SchemeEntry:
     scheme = learning.scheme
     return SchemeEntry(
-        name=scheme.name, head=scheme.head, rounding=scheme.rounding.value,
-        gradients=scheme.gradients, optimizer=scheme.optimizer, accumulate=scheme.accumulate,
+        name=scheme.name,
+        head=scheme.head,
+        rounding=scheme.rounding.value,
+        gradients=scheme.gradients,
+        optimizer=scheme.optimizer,
+        accumulate=scheme.accumulate,
         biases=tuple(sorted(learning.biases)),
         weights={w: len(c) / _channels(graph, w) for w, c in sorted(learning.weights.items())},
     )

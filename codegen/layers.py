@@ -41,9 +41,16 @@ def _row(graph: Graph, node: Node) -> LayerRow:
     reason = None if learns else (IS_FROZEN if held else NO_PARAMETERS)
     quant = sig.outs[0].quant if sig.outs[0].dtype is DType.I8 else None
     return LayerRow(
-        node.layer, display_name(graph, node), sig.ins[0].shape, sig.outs[0].shape,
-        node.op.macs(sig), sum(v.type.count for v in held), learns, reason,
-        quant.per_tensor_scale if quant else None, quant.zero_point if quant else None,
+        node.layer,
+        display_name(graph, node),
+        sig.ins[0].shape,
+        sig.outs[0].shape,
+        node.op.macs(sig),
+        sum(v.type.count for v in held),
+        learns,
+        reason,
+        quant.per_tensor_scale if quant else None,
+        quant.zero_point if quant else None,
     )
 
 

@@ -44,7 +44,8 @@ def alive(plan: Plan) -> list[tuple[str, Slot, int, int]]:
     rows = [(n, slot, made.get(n, 0), last[n]) for n, slot in plan.slots.items()]
     rows += [
         (f"scratch of {graph.nodes[i].layer}", slot, i, i)
-        for i, slot in enumerate(plan.scratch) if slot
+        for i, slot in enumerate(plan.scratch)
+        if slot
     ]
     return rows
 
@@ -56,12 +57,14 @@ def peak_consumers(compiled: Compiled, count: int = 5) -> list[Consumer]:
     rows = alive(plan)
     steps = range(len(plan.graph.nodes))
     peak = max(
-        steps, key=lambda i: sum(s.nbytes for _, s, first, last in rows if first <= i <= last),
+        steps,
+        key=lambda i: sum(s.nbytes for _, s, first, last in rows if first <= i <= last),
         default=0,
     )
     producers = plan.graph.producers()
     # values that follow one another in place are one block of memory
-    blocks = {slot.offset: (name, slot) for name, slot, first, last in rows if first <= peak <= last}
+    now = [(name, slot) for name, slot, first, last in rows if first <= peak <= last]
+    blocks = {slot.offset: (name, slot) for name, slot in now}
     found = [
         Consumer(name, producers[name].layer if name in producers else "input", slot.nbytes)
         for name, slot in blocks.values()
@@ -69,26 +72,40 @@ def peak_consumers(compiled: Compiled, count: int = 5) -> list[Consumer]:
     return sorted(found, key=lambda c: (-c.nbytes, c.name))[:count]
 
 
-def render(compiled: Compiled, forward: Graph, board: str, figures: dict[str, int]) -> str:
+def render(compiled: Compiled, board: str, figures: dict[str, int]) -> str:
     """The report as one self-contained page. figures: name -> bytes or MACs, of `compile`."""
     pictures = [_picture("Memory of one inference", compiled.infer)]
     if compiled.train is not None:
         pictures.insert(0, _picture("Memory of one training step", compiled.train))
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("codegen", "templates"), autoescape=True,
-        trim_blocks=True, undefined=jinja2.StrictUndefined,
+        loader=jinja2.PackageLoader("codegen", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     state = (compiled.train or compiled.infer).graph.state()
-    return environment.get_template("report.html.j2").render(
-        title=f"{forward.name}: memory plan", board=board, hash=compiled.hash,
-        scheme=compiled.learning.scheme.name, totals=_totals(figures), pictures=pictures,
-        peak=peak_consumers(compiled), layers=_layers(compiled, forward),
-        state=[
-            {"name": v.name, "dtype": v.type.dtype.value, "nbytes": v.type.nbytes,
-             "shape": "x".join(map(str, v.type.shape))}
-            for v in state
-        ],
-    ) + "\n"
+    return (
+        environment.get_template("report.html.j2").render(
+            title=f"{compiled.forward.name}: memory plan",
+            board=board,
+            hash=compiled.hash,
+            scheme=compiled.learning.scheme.name,
+            totals=_totals(figures),
+            pictures=pictures,
+            peak=peak_consumers(compiled),
+            layers=_layers(compiled),
+            state=[
+                {
+                    "name": v.name,
+                    "dtype": v.type.dtype.value,
+                    "nbytes": v.type.nbytes,
+                    "shape": "x".join(map(str, v.type.shape)),
+                }
+                for v in state
+            ],
+        )
+        + "\n"
+    )
 
 
 _NOTES = {
@@ -107,20 +124,25 @@ def _totals(figures: dict[str, int]) -> list[tuple[str, str, str]]:
     return [*rows, ("gap", f"{gap:,}", "arena above the lower bound, bytes")]
 
 
-def _layers(compiled: Compiled, forward: Graph) -> list[dict[str, object]]:
+def _layers(compiled: Compiled) -> list[dict[str, object]]:
     learning, rows = compiled.learning, list[dict[str, object]]()
-    for row in layer_rows(forward):
+    for row in layer_rows(compiled.forward):
         parts = []
         if f"{row.name}/bias" in learning.biases:
             parts.append("bias")
         channels = learning.weights.get(f"{row.name}/weight")
         if channels is not None:
             parts.append(f"weight, {len(channels)} of {row.input_shape[-1]} input channels")
-        rows.append({
-            "name": row.name, "op": row.op, "output_shape": row.output_shape,
-            "macs": f"{row.macs:,}", "parameters": f"{row.parameters:,}",
-            "learns": "; ".join(parts),
-        })
+        rows.append(
+            {
+                "name": row.name,
+                "op": row.op,
+                "output_shape": row.output_shape,
+                "macs": f"{row.macs:,}",
+                "parameters": f"{row.parameters:,}",
+                "learns": "; ".join(parts),
+            }
+        )
     return rows
 
 
@@ -129,15 +151,23 @@ def _picture(title: str, plan: Plan) -> dict[str, object]:
     dx, dy = WIDTH / steps, HEIGHT / arena
     blocks = [
         Block(
-            _kind(plan.graph, name), round(first * dx, 2), round(HEIGHT - slot.end * dy, 2),
-            round((last - first + 1) * dx, 2), round(slot.nbytes * dy, 2),
+            _kind(plan.graph, name),
+            round(first * dx, 2),
+            round(HEIGHT - slot.end * dy, 2),
+            round((last - first + 1) * dx, 2),
+            round(slot.nbytes * dy, 2),
             f"{name}: {slot.nbytes} B at {slot.offset}, steps {first} to {last}",
         )
         for name, slot, first, last in alive(plan)
     ]
     return {
-        "title": title, "steps": steps, "arena": plan.arena_bytes, "width": WIDTH,
-        "height": HEIGHT, "bound": plan.lower_bound_bytes, "blocks": blocks,
+        "title": title,
+        "steps": steps,
+        "arena": plan.arena_bytes,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "bound": plan.lower_bound_bytes,
+        "blocks": blocks,
         "bound_y": round(HEIGHT - plan.lower_bound_bytes * dy, 2),
     }
 

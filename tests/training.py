@@ -41,5 +41,13 @@ def random_samples(graph: Graph, count: int, seed: int = 0) -> list[tuple[Array,
     ]
 
 
-__all__ = ["LR", "TRAINABLE", "compiled", "everything", "load_model", "load_scheme",
-           "random_samples", "scheme"]
+__all__ = [
+    "LR",
+    "TRAINABLE",
+    "compiled",
+    "everything",
+    "load_model",
+    "load_scheme",
+    "random_samples",
+    "scheme",
+]

@@ -38,6 +38,7 @@ class Compiled:
     train: Plan | None
     hash: str
     learning: Learning
+    forward: Graph  # folded, with its head: the layers that people see
 
     @property
     def trainable_bytes(self) -> int:
@@ -119,7 +120,7 @@ def compile_graph(
     prepared = prepare(graph, scheme, classes, seed, dump)
     whole = prepared.gradients
     if not scheme.trains:
-        return _finish(prepared, whole, None)
+        return _finish(prepared, whole, None, dump)
     outputs = whole.outputs
     updated = attach_update(whole, prepared.learning)
     for stage, apply in ((Stage.UPDATE, None), (Stage.FUSE, fuse), (Stage.SIMPLIFY, simplify)):
@@ -128,14 +129,15 @@ def compile_graph(
         dump(stage.value, updated)
     train = _with_outputs(updated, outputs[:2], updated.updates, updated.inputs)
     infer = _with_outputs(updated, outputs[2:], (), updated.inputs[:1])
-    return _finish(prepared, infer, train)
+    return _finish(prepared, infer, train, dump)
 
 
-def _finish(prepared: Prepared, infer: Graph, train: Graph | None) -> Compiled:
+def _finish(prepared: Prepared, infer: Graph, train: Graph | None, dump: Dump) -> Compiled:
     plans = [make_plan(g) if g is not None else None for g in (infer, train)]
     for plan in plans:
         if plan is not None:
             verify(plan.graph, Stage.SCHEDULE)
+            dump(f"{Stage.SCHEDULE.value}-{'infer' if plan is plans[0] else 'train'}", plan.graph)
             check_plan(plan)
     digest = hashlib.sha256()
     for plan in plans:
@@ -143,7 +145,8 @@ def _finish(prepared: Prepared, infer: Graph, train: Graph | None) -> Compiled:
             digest.update(text.write(plan.graph).encode())
     assert plans[0] is not None
     name = identifier(prepared.forward.name)
-    return Compiled(name, plans[0], plans[1], digest.hexdigest(), prepared.learning)
+    learning, forward = prepared.learning, prepared.forward
+    return Compiled(name, plans[0], plans[1], digest.hexdigest(), learning, forward)
 
 
 def identifier(name: str) -> str:
@@ -166,7 +169,9 @@ def _keep_outputs(full: Graph, forward: Graph) -> Graph:
 
 
 def _with_outputs(
-    graph: Graph, outputs: tuple[str, ...], updates: tuple[tuple[str, str], ...],
+    graph: Graph,
+    outputs: tuple[str, ...],
+    updates: tuple[tuple[str, str], ...],
     inputs: tuple[str, ...],
 ) -> Graph:
     b = Builder(graph.name, graph)

@@ -14,17 +14,21 @@ from codegen.compile_model import compile_model
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="a .tflite, MCUNet .json or "
-                                         "file.py:function")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="a .tflite, MCUNet .json or file.py:function")
+    ],
     board: Annotated[str, typer.Option(help="a board's name or .toml")],
-    update: Annotated[str, typer.Option(help="scheme: none, head, bias, full, an example's name "
-                                        "or a .toml")],
+    update: Annotated[
+        str, typer.Option(help="scheme: none, head, bias, full, an example's name or a .toml")
+    ],
     out: Annotated[Path, typer.Option(help="the folder to make")],
     classes: Annotated[int | None, typer.Option(help="replace the classifier by a fresh head")] = (
-        None),
+        None
+    ),
     seed: Annotated[int, typer.Option(help="of the fresh head")] = 0,
     dump_dir: Annotated[Path | None, typer.Option(help="write the graph after every pass here")] = (
-        None),
+        None
+    ),
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:
     """Generate training C for BOARD into the folder OUT."""

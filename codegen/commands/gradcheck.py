@@ -16,10 +16,12 @@ from tinyengine.update.scheme import load_scheme
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL")],
-    update: Annotated[str, typer.Option(help="scheme: none, head, bias, full, an example's name "
-                                        "or a .toml")],
+    update: Annotated[
+        str, typer.Option(help="scheme: none, head, bias, full, an example's name or a .toml")
+    ],
     classes: Annotated[int | None, typer.Option(help="replace the classifier by a fresh head")] = (
-        None),
+        None
+    ),
     seed: Annotated[int, typer.Option(help="of the fresh head and the random sample")] = 0,
     samples: Annotated[int, typer.Option(min=1, help="random samples to sum over")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
@@ -38,5 +40,4 @@ def command(
     for t in report.tensors:
         note = "  both zero" if t.both_zero else ""
         print(f"{t.name:{width}}  {t.cosine:12.9f}  {t.norm_ratio:12.9f}{note}")
-    print(f"worst cosine {report.worst_cosine:.9f}, worst norm ratio "
-          f"{report.worst_norm_ratio:.9f}")
+    print(f"worst cosine {report.worst_cosine:.9f}, worst norm ratio {report.worst_norm_ratio:.9f}")

@@ -16,8 +16,9 @@ from tinyengine.passes.fold import fold
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="a .tflite, MCUNet .json or "
-                                         "file.py:function")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="a .tflite, MCUNet .json or file.py:function")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:
     """Show layers, quantisation and sizes of a model."""
@@ -42,8 +43,9 @@ def _facts(graph: Graph, rows: list[LayerRow]) -> dict[str, Any]:
             "layers": len(rows),
             "macs": sum(row.macs for row in rows),
             "parameters": sum(row.parameters for row in rows),
-            "constant_bytes": sum(v.type.nbytes for v in graph.values.values()
-                                  if v.data is not None),
+            "constant_bytes": sum(
+                v.type.nbytes for v in graph.values.values() if v.data is not None
+            ),
         },
     }
 
@@ -66,14 +68,19 @@ def _print_table(graph: Graph, rows: list[LayerRow]) -> None:
     for side in ("input", "output"):
         b = facts[side]
         shape = "x".join(map(str, b["shape"]))
-        print(f"{side:7}{b['name']} {shape} {b['dtype']} scale {b['scale']} zero {b['zero_point']}")
+        quant = f"scale {b['scale']} zero point {b['zero_point']}"
+        print(f"{side:7}{b['name']} {shape} {b['dtype']} {quant}")
     width = max((len(row.name) for row in rows), default=5)
     print(f"{'layer':{width}}  {'operator':18}{'output':>16}{'MACs':>12}{'parameters':>12}  learns")
     for row in rows:
         shape = "x".join(map(str, row.output_shape))
         learns = "can learn" if row.trainable else row.reason
-        print(f"{row.name:{width}}  {row.op:18}{shape:>16}{row.macs:>12,}{row.parameters:>12,}"
-              f"  {learns}")
+        print(
+            f"{row.name:{width}}  {row.op:18}{shape:>16}{row.macs:>12,}{row.parameters:>12,}"
+            f"  {learns}"
+        )
     totals = facts["totals"]
-    print(f"{totals['layers']} layers, {totals['macs']:,} MACs, {totals['parameters']:,} parameters,"
-          f" {totals['constant_bytes']:,} B of constants")
+    print(
+        f"{totals['layers']} layers, {totals['macs']:,} MACs, {totals['parameters']:,} parameters,"
+        f" {totals['constant_bytes']:,} B of constants"
+    )

@@ -39,8 +39,12 @@ def masked(case: Case, update: Scheme) -> tuple[dict[str, Array], dict[str, Arra
 @pytest.mark.parametrize("case", TRAINABLE, ids=lambda c: c.name)
 def test_pruned_step_equals_masked_full_step(case: Case, rounding: Rounding) -> None:
     layers = [v.removesuffix("/weight") for v in _weights(case)]
-    update = scheme(biases=1 if layers else 0, weights={layers[0]: 0.5} if layers else {},
-                    head="int8", rounding=rounding)
+    update = scheme(
+        biases=1 if layers else 0,
+        weights={layers[0]: 0.5} if layers else {},
+        head="int8",
+        rounding=rounding,
+    )
     start, full, (graph, sample) = masked(case, update)
     learning = resolve(update, case_graph(case), head_of(case))
     pruned = one_step(graph, sample, 11)
@@ -79,8 +83,10 @@ def test_mcunet_schemes_prune_bit_for_bit(shared: Path, name: str) -> None:
     full = prepare(model, replace(load_scheme("full"), head=update.head), 10).gradients
     pruned = prepare(model, update, 10)
     rng = np.random.default_rng(0)
-    inputs = {full.inputs[0]: rng.integers(-128, 128, (1, 128, 128, 3)).astype(np.int8),
-              "label": np.uint32(3)}
+    inputs = {
+        full.inputs[0]: rng.integers(-128, 128, (1, 128, 128, 3)).astype(np.int8),
+        "label": np.uint32(3),
+    }
     whole, part = run(full, inputs), run(pruned.gradients, inputs)
     gradients = dict(full.gradients)
     assert len(pruned.gradients.gradients) > 0
@@ -109,6 +115,8 @@ def test_49kb_learns_what_the_paper_says(shared: Path) -> None:
     learning = compiled_.learning
     assert len(learning.biases) == 20 + 1  # and the head's
     assert {w: len(c) for w, c in learning.weights.items()} == {
-        "block8/pointwise1/weight": 12, "block9/pointwise1/weight": 24,
-        "block10/pointwise1/weight": 24, "classifier/weight": 160,
+        "block8/pointwise1/weight": 12,
+        "block9/pointwise1/weight": 24,
+        "block10/pointwise1/weight": 24,
+        "classifier/weight": 160,
     }

@@ -46,8 +46,9 @@ def resolved(toml: str) -> object:
 
 
 def test_unknown_layer_offers_the_nearest() -> None:
-    with pytest.raises(SchemeError, match="names layer 'stm', which the model does not have; did "
-                       "you mean 'stem'"):
+    with pytest.raises(
+        SchemeError, match="names layer 'stm', which the model does not have; did you mean 'stem'"
+    ):
         resolved("[update.weights]\nstm = 0.5")
 
 

@@ -12,8 +12,12 @@ from tinyengine.ir.graph import Graph
 
 _FORMS = "a .tflite, an MCUNet .json with its .npz beside it, or file.py:function"
 _LATER = {
-    ".onnx": "ONNX", ".pt": "PyTorch", ".pth": "PyTorch", ".pte": "ExecuTorch",
-    ".keras": "Keras", ".h5": "Keras",
+    ".onnx": "ONNX",
+    ".pt": "PyTorch",
+    ".pth": "PyTorch",
+    ".pte": "ExecuTorch",
+    ".keras": "Keras",
+    ".h5": "Keras",
 }
 
 

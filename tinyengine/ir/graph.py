@@ -98,9 +98,7 @@ class Builder:
             name, number = f"{hint}.{number}", number + 1
         return name
 
-    def value(
-        self, hint: str, type_: TensorType, role: Role, data: Array | None = None
-    ) -> str:
+    def value(self, hint: str, type_: TensorType, role: Role, data: Array | None = None) -> str:
         """Add a value under a fresh name made from `hint`; return the name."""
         name = self.fresh(hint)
         if data is not None:
@@ -116,7 +114,11 @@ class Builder:
         return name
 
     def constant(
-        self, hint: str, data: Array, dtype: DType, quant: Quant | None = None,
+        self,
+        hint: str,
+        data: Array,
+        dtype: DType,
+        quant: Quant | None = None,
         role: Role = Role.CONSTANT,
     ) -> str:
         """Add a constant (or trainable, or state) with its data."""
@@ -149,8 +151,13 @@ class Builder:
             used.update(node.outputs)
         values = {n: v for n, v in self.values.items() if n in used}
         return Graph(
-            self.name, MappingProxyType(values), tuple(self.nodes), tuple(self.inputs),
-            tuple(self.outputs), tuple(self.gradients), tuple(self.updates),
+            self.name,
+            MappingProxyType(values),
+            tuple(self.nodes),
+            tuple(self.inputs),
+            tuple(self.outputs),
+            tuple(self.gradients),
+            tuple(self.updates),
             MappingProxyType(dict(self.meta)),
         )
 

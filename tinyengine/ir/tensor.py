@@ -142,5 +142,3 @@ def dequantise(quant: Quant | None, array: Array) -> Array:
         shape[quant.axis] = len(scale)
         scale = scale.reshape(shape)
     return (np.asarray(array, np.float64) - quant.zero_point) * scale
-
-

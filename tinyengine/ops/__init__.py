@@ -1,0 +1,1 @@
+"""One file per operator: types, integer meaning, gradient, cost."""

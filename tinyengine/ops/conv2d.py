@@ -198,8 +198,10 @@ def unfold(window: Window, x: Array) -> Array:
 def check_weight(weight: TensorType, axis: int) -> None:
     """Check for symmetric scales, one or one per output channel, which lie along `axis`."""
     quant = weight.quant
-    expect(quant is not None and quant.zero_point == 0 and quant.axis in (None, axis),
-           f"weight must be symmetric with one scale, or one per index of axis {axis}")
+    expect(
+        quant is not None and quant.zero_point == 0 and quant.axis in (None, axis),
+        f"weight must be symmetric with one scale, or one per index of axis {axis}",
+    )
 
 
 def check_requantisation(sig: Signature, k: int, first: int) -> None:

@@ -116,7 +116,7 @@ class Crop(Op):
         same_elements(sig)
         expect(len(sig.ins[0].shape) == len(sig.outs[0].shape) == 4, "rank must be 4")
         for s, n, m in zip(self.start, sig.outs[0].shape, sig.ins[0].shape, strict=True):
-            expect(0 <= s and s + n <= m, f"crop [{s}, {s + n}) leaves [0, {m})")
+            expect(s >= 0 and s + n <= m, f"crop [{s}, {s + n}) leaves [0, {m})")
 
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
         block = zip(self.start, sig.outs[0].shape, strict=True)

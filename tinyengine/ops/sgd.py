@@ -41,7 +41,7 @@ def tensor_key(name: str) -> int:
 
 def uniform(key: int, seed: Array, step: Array, index: Array) -> Array:
     """float32 in [0, 1), one per index: the same on every target, whatever the order of work."""
-    stream = fixed.mix32((fixed.mix32((int(seed) + key) & 0xFFFFFFFF) ^ np.uint32(int(step))))
+    stream = fixed.mix32(fixed.mix32((int(seed) + key) & 0xFFFFFFFF) ^ np.uint32(int(step)))
     bits = fixed.mix32(np.asarray(index, np.uint64) + np.uint64(int(stream)))
     return (bits >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
 

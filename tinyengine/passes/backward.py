@@ -53,9 +53,7 @@ class Tape:
         """Whether `name` is itself trainable."""
         return self.builder.values[name].role is Role.TRAINABLE
 
-    def emit(
-        self, op: Op, inputs: Sequence[str], type_: TensorType, hint: str, node: Node
-    ) -> str:
+    def emit(self, op: Op, inputs: Sequence[str], type_: TensorType, hint: str, node: Node) -> str:
         """Append a gradient node that belongs to the layer of `node`; return its output."""
         outs = self.builder.node(op, inputs, [(hint, type_)], node.layer, Role.GRADIENT)
         return outs[0]
@@ -169,8 +167,11 @@ def backward(graph: Graph) -> Graph:
     if tape.type(real).shape != row.shape:
         real = b.node(Reshape(), (real,), [("logits.row", row)], LOSS_LAYER)[0]
     loss, d = b.node(
-        SoftmaxXent(), (real, label), [("loss", TensorType((), DType.F32)), ("d_logits", row)],
-        LOSS_LAYER, Role.GRADIENT,
+        SoftmaxXent(),
+        (real, label),
+        [("loss", TensorType((), DType.F32)), ("d_logits", row)],
+        LOSS_LAYER,
+        Role.GRADIENT,
     )
     if tape.type(logits).shape != row.shape:
         d_type = TensorType(tape.type(logits).shape, DType.F32)
@@ -202,5 +203,3 @@ def _differentiate(tape: Tape, node: Node) -> None:
             f"layer '{node.layer}': a trainable path crosses operator '{node.op.kind}', which has "
             "no gradient; freeze what lies before it or end the model there"
         ) from None
-
-

@@ -72,8 +72,9 @@ def _float_head(graph: Graph, node: Node, classes: int | None, seed: int) -> Gra
         weight, bias = _fresh(node.layer, classes, columns, seed), np.zeros(classes)
     b = _cut_before(graph, node)
     x, layer = node.inputs[X], node.layer
-    real = b.node(Dequantize(), (x,), [(f"{x}.real", TensorType((1, 1, 1, columns), DType.F32))],
-                  layer)[0]
+    real = b.node(
+        Dequantize(), (x,), [(f"{x}.real", TensorType((1, 1, 1, columns), DType.F32))], layer
+    )[0]
     row = TensorType((1, columns), DType.F32)
     row_name = b.node(Reshape(), (real,), [(f"{x}.row", row)], layer)[0]
     w = b.constant(f"{layer}/weight", weight, DType.F32, role=Role.TRAINABLE)
@@ -110,8 +111,13 @@ def _int8_head(graph: Graph, node: Node, classes: int, seed: int) -> Graph:
     bias_scale = Quant.per_axis(np.full(classes, scale * x_type.scale), 0)
     inputs = (
         node.inputs[X],
-        b.constant(f"{layer}/weight", q, DType.I8, Quant.per_axis(np.full(classes, scale), 0),
-                   Role.TRAINABLE),
+        b.constant(
+            f"{layer}/weight",
+            q,
+            DType.I8,
+            Quant.per_axis(np.full(classes, scale), 0),
+            Role.TRAINABLE,
+        ),
         b.constant(f"{layer}/bias", np.zeros(classes), DType.I32, bias_scale, Role.TRAINABLE),
         b.constant(f"{layer}/multiplier", multiplier, DType.I32),
         b.constant(f"{layer}/shift", shift, DType.I32),
@@ -129,8 +135,9 @@ def _rebuild_tail(graph: Graph, head: Node, b: Builder, name: str, classes: int)
     old = head.outputs[0]
     for node in _tail(graph.nodes[start:], old):
         old_type = graph.type(node.outputs[0])
-        shape = tuple(classes if n == graph.type(head.outputs[0]).shape[3] else n
-                      for n in old_type.shape)
+        shape = tuple(
+            classes if n == graph.type(head.outputs[0]).shape[3] else n for n in old_type.shape
+        )
         type_ = TensorType(shape, old_type.dtype, old_type.quant)
         name = b.node(node.op, (name,), [(node.outputs[0], type_)], node.layer)[0]
     return name

@@ -55,9 +55,7 @@ def _split(graph: Graph, weight: str, channels: tuple[int, ...]) -> Graph:
     b.values[weight] = Value(
         weight, replace(value.type, shape=learned.shape), Role.TRAINABLE, learned
     )
-    frozen = b.constant(
-        f"{weight}.frozen", data[..., list(rest)], DType.I8, value.type.quant
-    )
+    frozen = b.constant(f"{weight}.frozen", data[..., list(rest)], DType.I8, value.type.quant)
     order = (*channels, *rest)
     b.nodes = []
     for node in graph.nodes:

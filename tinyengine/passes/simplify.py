@@ -20,8 +20,9 @@ def simplify(graph: Graph) -> Graph:
             continue
         source = producers.get(node.inputs[0]) if node.inputs else None
         if isinstance(node.op, Reshape) and source and isinstance(source.op, Reshape):
-            node = Node(node.op, (names.get(source.inputs[0], source.inputs[0]),), node.outputs,
-                        node.layer)
+            node = Node(
+                node.op, (names.get(source.inputs[0], source.inputs[0]),), node.outputs, node.layer
+            )
         nodes.append(node)
     b = Builder(graph.name, graph)
     b.nodes = nodes

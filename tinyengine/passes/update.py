@@ -96,8 +96,14 @@ class _Update:
         if frozen in self.b.values:
             total += self.b.type(frozen).shape[-1]
         partial = len(channels) < total
-        op = SgdI8(rounding, axis, tensor_key(w), channels if partial else (),
-                   total if partial else 0, self.every)
+        op = SgdI8(
+            rounding,
+            axis,
+            tensor_key(w),
+            channels if partial else (),
+            total if partial else 0,
+            self.every,
+        )
         return op, _inverse(scales) * self.b.type(g).scale
 
 

@@ -1,0 +1,1 @@
+"""When each node runs and where each value lives, and an independent check of both."""

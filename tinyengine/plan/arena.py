@@ -34,9 +34,7 @@ def make_plan(graph: Graph) -> Plan:
     }
     scratch = tuple(slots.pop(f"#{i}", None) for i in range(len(graph.nodes)))
     top = max((o + b.nbytes for b, o in zip(found, offsets, strict=True)), default=0)
-    return Plan(
-        graph, MappingProxyType(slots), scratch, _aligned(top), lower_bound(found, graph)
-    )
+    return Plan(graph, MappingProxyType(slots), scratch, _aligned(top), lower_bound(found, graph))
 
 
 def _aligned(n: int) -> int:
@@ -67,8 +65,11 @@ def place(found: Sequence[Buffer]) -> list[int]:
 
 def _bound(found: Sequence[Buffer]) -> int:
     return max(
-        (sum(_aligned(o.nbytes) for o in found if o.overlaps(b) and o.first <= b.first <= o.last)
-         for b in found), default=0,
+        (
+            sum(_aligned(o.nbytes) for o in found if o.overlaps(b) and o.first <= b.first <= o.last)
+            for b in found
+        ),
+        default=0,
     )
 
 

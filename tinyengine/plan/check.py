@@ -72,9 +72,7 @@ def _write(plan: Plan, owner: Array, slot: Slot, number: int, where: str) -> Non
     owner[slot.offset : slot.offset + slot.nbytes] = number
 
 
-def _read(
-    plan: Plan, owner: Array, name: str, numbers: dict[str, int], where: str
-) -> None:
+def _read(plan: Plan, owner: Array, name: str, numbers: dict[str, int], where: str) -> None:
     slot = plan.slots[name]
     if slot.nbytes < plan.graph.type(name).nbytes:
         raise InternalError(f"{where}: '{name}' has a slot of {slot.nbytes} B, too small")

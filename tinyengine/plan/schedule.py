@@ -15,9 +15,7 @@ def schedule(graph: Graph) -> Graph:
     """Run each update at once, but never before another node still reads the old value."""
     waiting = [n for n in graph.nodes if isinstance(n.op, UPDATES)]
     others = [n for n in graph.nodes if not isinstance(n.op, UPDATES)]
-    readers = {
-        old: sum(old in node.inputs for node in others) for old, _ in graph.updates
-    }
+    readers = {old: sum(old in node.inputs for node in others) for old, _ in graph.updates}
     ready = {name for name, v in graph.values.items() if v.data is not None} | set(graph.inputs)
     ordered: list[Node] = []
     for node in others:

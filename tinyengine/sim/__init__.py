@@ -1,0 +1,1 @@
+"""Running graphs and plans in numpy: the bits that every device must equal."""

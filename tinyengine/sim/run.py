@@ -39,7 +39,5 @@ def _input(graph: Graph, name: str, inputs: Mapping[str, Array]) -> Array:
         raise UserError(f"input '{name}' of model '{graph.name}' was not given")
     array = np.asarray(inputs[name])
     if array.shape[1:] != type_.shape[1:] or array.ndim != len(type_.shape):
-        raise UserError(
-            f"input '{name}' has shape {array.shape}, the model wants {type_.shape}"
-        )
+        raise UserError(f"input '{name}' has shape {array.shape}, the model wants {type_.shape}")
     return array.astype(type_.dtype.numpy)

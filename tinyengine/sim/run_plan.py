@@ -19,9 +19,7 @@ class FlatMachine:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.arena = np.full(plan.arena_bytes, POISON, np.uint8)
-        self.state = {
-            v.name: np.array(v.require_data()) for v in plan.graph.state()
-        }
+        self.state = {v.name: np.array(v.require_data()) for v in plan.graph.state()}
         self._last = last_uses(plan.graph)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -59,8 +57,11 @@ class FlatMachine:
 
     def _poison(self, step: int) -> None:
         node, scratch = self.plan.graph.nodes[step], self.plan.scratch[step]
-        dead = [self.plan.slots[n] for n in node.inputs
-                if n in self.plan.slots and self._last[n] == step]
+        dead = [
+            self.plan.slots[n]
+            for n in node.inputs
+            if n in self.plan.slots and self._last[n] == step
+        ]
         for slot in (*dead, *([scratch] if scratch else [])):
             self.arena[slot.offset : slot.end] = POISON
 

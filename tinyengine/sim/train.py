@@ -28,8 +28,10 @@ class Trainer:
         x_name, label_name, lr, seed, step = self.graph.inputs
         shape = self.graph.type(x_name).shape
         inputs = {
-            x_name: np.asarray(x).reshape(shape), label_name: np.uint32(label),
-            lr: np.float32(self.lr), seed: np.uint32(self.seed & 0xFFFFFFFF),
+            x_name: np.asarray(x).reshape(shape),
+            label_name: np.uint32(label),
+            lr: np.float32(self.lr),
+            seed: np.uint32(self.seed & 0xFFFFFFFF),
             step: np.uint32(self.step_count),
         }
         values = run(self.graph, {k: np.asarray(v) for k, v in inputs.items()}, self._state)

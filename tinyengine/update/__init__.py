@@ -1,0 +1,1 @@
+"""Update schemes: which tensors learn, and how."""

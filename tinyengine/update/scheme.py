@@ -254,4 +254,3 @@ def _channels(weight: Value, ratio: float) -> tuple[int, ...]:
     norms = np.sqrt((real**2).sum(axis=0))
     order = np.lexsort((np.arange(channels), -norms))
     return tuple(sorted(int(c) for c in order[:count]))
-
