@@ -166,9 +166,10 @@ class Tracer:
         """
         k = total.shape[-1]
         each = np.broadcast_to(scales.astype(np.float64), (k,)) * self.quant_of(x, layer).scale[0]
+        if given.bias is not None and np.shape(given.bias) != (k,):
+            shape = np.shape(given.bias)
+            raise ModelError(f"layer '{layer}': bias {shape} should have shape {(k,)}")
         bias = self._bias(layer, total, each, given)
-        if bias.shape != (k,):
-            raise ModelError(f"layer '{layer}': bias {bias.shape} should have shape {(k,)}")
         real = (total + bias) * each
         out = self.out(real, given.activation, given.scale, given.zero_point, layer)
         return Kernel(q, scales, bias), out, activation_range(given.activation, out)
