@@ -191,27 +191,31 @@ static uint8_t te_do_read(te_session *session, uint32_t request_bytes, uint32_t 
     return status;
 }
 
-/* Index of the largest output, the first of equals; TE_CLASS_UNKNOWN if it is no classification. */
-static uint32_t te_argmax(const te_model *model)
+static int te_is_larger(te_dtype dtype, const void *values, uint32_t one, uint32_t other)
 {
-    uint32_t best = 0u;
-    if (model->classes == 0u) {
+    if (dtype == TE_I8) {
+        return ((const int8_t *)values)[one] > ((const int8_t *)values)[other];
+    }
+    if (dtype == TE_U8) {
+        return ((const uint8_t *)values)[one] > ((const uint8_t *)values)[other];
+    }
+    if (dtype == TE_I32) {
+        return ((const int32_t *)values)[one] > ((const int32_t *)values)[other];
+    }
+    return ((const float *)values)[one] > ((const float *)values)[other];
+}
+
+/* Index of the largest of `classes` values, the first of equals; TE_CLASS_UNKNOWN if the model is
+ * no classification, has no such values, or they are of a type that is never an output. */
+static uint32_t te_argmax(const te_model *model, te_dtype dtype, const void *values)
+{
+    const int known = dtype == TE_I8 || dtype == TE_U8 || dtype == TE_I32 || dtype == TE_F32;
+    if (model->classes == 0u || values == NULL || !known) {
         return TE_CLASS_UNKNOWN;
     }
+    uint32_t best = 0u;
     for (uint32_t i = 1u; i < model->classes; i++) {
-        int larger = 0;
-        if (model->output_dtype == TE_I8) {
-            larger = ((const int8_t *)model->output)[i] > ((const int8_t *)model->output)[best];
-        } else if (model->output_dtype == TE_U8) {
-            larger = ((const uint8_t *)model->output)[i] > ((const uint8_t *)model->output)[best];
-        } else if (model->output_dtype == TE_F32) {
-            larger = ((const float *)model->output)[i] > ((const float *)model->output)[best];
-        } else if (model->output_dtype == TE_I32) {
-            larger = ((const int32_t *)model->output)[i] > ((const int32_t *)model->output)[best];
-        } else {
-            return TE_CLASS_UNKNOWN;
-        }
-        best = larger ? i : best;
+        best = te_is_larger(dtype, values, i, best) ? i : best;
     }
     return best;
 }
@@ -225,7 +229,8 @@ static uint8_t te_do_forward(te_session *session)
 static uint8_t te_do_evaluate(te_session *session, uint32_t *answer_bytes)
 {
     const uint8_t status = te_do_forward(session);
-    te_put_u32(te_answer(session), te_argmax(session->model));
+    const te_model *model = session->model;
+    te_put_u32(te_answer(session), te_argmax(model, model->output_dtype, model->output));
     *answer_bytes = status == (uint8_t)TE_OK ? 4u : 0u;
     return status;
 }
@@ -248,8 +253,7 @@ static uint8_t te_do_train(te_session *session, uint32_t request_bytes, uint32_t
     te_mark_reset();
     const te_status status = model->train_step(NULL, label, &loss);
     memcpy(te_answer(session), &loss, 4u);
-    /* The plan may have reused the output's memory by now, so no class is claimed. */
-    te_put_u32(te_answer(session) + 4, TE_CLASS_UNKNOWN);
+    te_put_u32(te_answer(session) + 4, te_argmax(model, TE_F32, model->logits));
     *answer_bytes = status == TE_OK ? 8u : 0u;
     return (uint8_t)status;
 }

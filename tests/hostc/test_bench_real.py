@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench_melt.data.fake import fake_sample
+from bench_melt.device import open_device
 from codegen.board import load_board
 from codegen.compile_model import compile_model
 from codegen.manifest import load_manifest
@@ -138,3 +140,16 @@ def test_a_simulator_that_computes_something_else_is_told_where(
     assert done.returncode == 3
     assert '"step": 0, "board": "host", "tensor": "classifier/bias", "index": [0]' in done.stdout
     assert "error: board 'host' parts from the simulator at step 0" in done.stderr
+
+
+def test_a_step_tells_what_it_predicted(residual: Path) -> None:
+    trainer = Trainer(text.parse((residual / "graph.te").read_text()), 0.05, 0)
+    manifest = load_manifest(residual)
+    with open_device(residual, manifest, load_board("host")) as device:
+        device.session.set_hyper(lr=0.05)
+        for index in range(12):
+            label = device.session.fill(0, index)
+            data, _ = fake_sample(0, index, device.session.info.input_bytes, manifest.classes)
+            answer = device.session.train(label)
+            assert answer.loss == trainer.step(data.view(np.int8), label)
+            assert answer.predicted == int(trainer.logits.argmax())
