@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from tinyengine.ir.graph import Graph, Node
 from tinyengine.ir.tensor import DType, Role
 from tinyengine.ops.conv2d import Conv2d
+from tinyengine.ops.layout import Reshape, Transpose
 from tinyengine.ops.lut import Lut
 
+_MOVES = (Reshape, Transpose)
 NO_PARAMETERS = "has no parameters"
 IS_FROZEN = "is frozen"
 
@@ -30,8 +32,16 @@ class LayerRow:
 
 
 def layer_rows(graph: Graph) -> list[LayerRow]:
-    """The layers of a forward graph in order of execution."""
-    return [_row(graph, node) for node in graph.nodes]
+    """The layers of a forward graph in order of execution, one row each.
+
+    What only reshapes or turns data inside a layer is not a row of its own.
+    """
+    working = {node.layer for node in graph.nodes if not isinstance(node.op, _MOVES)}
+    return [
+        _row(graph, node)
+        for node in graph.nodes
+        if node.layer not in working or not isinstance(node.op, _MOVES)
+    ]
 
 
 def _row(graph: Graph, node: Node) -> LayerRow:
