@@ -7,6 +7,7 @@ import pytest
 import tflite
 
 from tests.cases import CASES, Case
+from tests.tflm import Reference
 from tinyengine.errors import ModelError
 from tinyengine.exporters.flatbuffer import Options, Writer
 from tinyengine.exporters.tflite import export_tflite
@@ -196,6 +197,40 @@ def test_concatenation_of_fewer_axes_than_four(rank: int) -> None:
     data = np.arange(graph.type("input").count, dtype=np.int8).reshape(shape)
     made = run(graph, {"input": data})[graph.outputs[0]]
     np.testing.assert_array_equal(made, np.concatenate([data, data], axis=-1))
+
+
+def test_float_elements_moved_at_the_borders_are_moved_as_int8() -> None:
+    """TRANSPOSE before QUANTIZE and RESHAPE behind DEQUANTIZE, as converted ONNX models have."""
+    writer = Writer()
+    x = writer.tensor("x", (1, 3, 4, 5), DType.F32, None)
+    turned = writer.tensor("turned", (1, 4, 5, 3), DType.F32, None)
+    a, b = (writer.tensor(n, (1, 4, 5, 3), DType.I8, Q) for n in "ab")
+    real = writer.tensor("real", (1, 4, 5, 3), DType.F32, None)
+    flat = writer.tensor("flat", (1, 60), DType.F32, None)
+    order = writer.tensor("order", (4,), DType.I32, None, np.array([0, 2, 3, 1], np.int32))
+    shape = writer.tensor("shape", (2,), DType.I32, None, np.array([1, 60], np.int32))
+    writer.operator("TRANSPOSE", 1, [x, order], [turned], Options("Transpose"))
+    writer.operator("QUANTIZE", 1, [turned], [a], Options("Quantize"))
+    writer.operator("RELU", 1, [a], [b], None)
+    writer.operator("DEQUANTIZE", 2, [b], [real], Options("Dequantize"))
+    writer.operator("RESHAPE", 1, [real, shape], [flat], Options("Reshape"))
+    data = writer.finish("net", [x], [flat])
+    graph = parse_tflite(data, "net")
+    verify(graph, Stage.IMPORT)
+    kinds = [n.op.kind for n in graph.nodes]
+    assert kinds == ["quantize", "transpose", "lut", "reshape", "dequantize"]
+    values = np.random.default_rng(0).uniform(-15, 15, (20, 3, 4, 5)).astype(np.float32)
+    made = run(graph, {"input": values})[graph.outputs[0]]
+    np.testing.assert_array_equal(made, Reference(data).output(values))
+
+
+def test_relu6_that_changes_the_scale() -> None:
+    writer = Writer()
+    x = writer.tensor("x", (1, 4), DType.I8, Q)
+    y = writer.tensor("y", (1, 4), DType.I8, Quant.per_tensor(0.2))
+    writer.operator("RELU6", 1, [x], [y], None)
+    message = refusal(writer.finish("net", [x], [y]))
+    assert "layer 'relu6_0'" in message and "let a QUANTIZE change it" in message
 
 
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:

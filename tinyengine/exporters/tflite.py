@@ -260,7 +260,8 @@ def _lut(e: _Exporter, node: Node, op: Op) -> None:
         fits = y.quant == Quant.per_tensor(1 / 256, -128)
     else:
         table, _ = tables.requantise_table(x, y, *activation_range(activation, y.quant))
-        fits = True
+        # tflite-micro's RELU6 does not change the scale, TFLite's does.
+        fits = op.function != "relu6" or x.quant == y.quant
     if not fits or (table != e.data(node.inputs[1])).any():
         raise ModelError(f"layer '{node.layer}': its table is not TFLite's {kind}")
     e.emit(kind, 2, node, Options(options) if options else None, [e.index(node.inputs[0])])

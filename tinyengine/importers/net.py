@@ -264,10 +264,9 @@ class Net(Tracer):
         """max(x, 0); the input's quantisation unless given."""
         return self.rescale(x, "relu", scale, zero_point, self.layer(name, "relu"))
 
-    def relu6(self, x: Tensor, *, scale: float | None = None, zero_point: int = 0,
-              name: str | None = None) -> Tensor:
-        """min(max(x, 0), 6); the input's quantisation unless given."""
-        return self.rescale(x, "relu6", scale, zero_point, self.layer(name, "relu6"))
+    def relu6(self, x: Tensor, *, name: str | None = None) -> Tensor:
+        """min(max(x, 0), 6) at the input's quantisation."""
+        return self.rescale(x, "relu6", None, 0, self.layer(name, "relu6"))
 
     def quantize(self, x: Tensor, scale: float, zero_point: int = 0, *,
                  name: str | None = None) -> Tensor:

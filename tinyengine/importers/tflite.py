@@ -13,9 +13,10 @@ import tflite
 
 from tinyengine.errors import ModelError, UserError
 from tinyengine.importers.layers import Layers, make_quant, sound_shape
+from tinyengine.importers.tflite_context import Context
 from tinyengine.importers.tflite_file import FileModel, FileOperator, FileTensor, Reader
-from tinyengine.importers.tflite_ops import HANDLERS, Context
-from tinyengine.ir.graph import Graph
+from tinyengine.importers.tflite_ops import HANDLERS
+from tinyengine.ir.graph import Graph, retain
 from tinyengine.ir.tensor import DType, TensorType
 
 _HOW_TO_QUANTISE = (
@@ -156,7 +157,7 @@ def _build(reader: Reader, model: FileModel, name: str) -> Graph:
     if all(exit_ not in op.outputs for op in model.operators):
         raise ModelError(f"no operator makes the output '{model.tensors[exit_].name}'")
     layers.builder.outputs.append(context.values[exit_])
-    return layers.builder.build()
+    return retain(layers.builder.build(), layers.builder.outputs)
 
 
 def _input_type(tensor: FileTensor) -> TensorType:

@@ -9,120 +9,22 @@ import numpy as np
 import tflite
 
 from tinyengine.errors import ModelError
-from tinyengine.importers.layers import (
-    Kernel,
-    Layers,
-    activation_range,
-    check_window,
-    make_quant,
-    sound_shape,
-)
-from tinyengine.importers.tflite_file import FileModel, FileOperator, FileTensor, Reader
-from tinyengine.ir.tensor import Array, DType, Quant, TensorType
+from tinyengine.importers.layers import Kernel, check_window, sound_shape
+from tinyengine.importers.tflite_context import ACTIVATIONS, Context, quant
+from tinyengine.importers.tflite_file import FileOperator
+from tinyengine.ir.graph import Node
+from tinyengine.ir.tensor import DType, Quant, TensorType
 from tinyengine.ops.add import Add
 from tinyengine.ops.borders import Dequantize, Quantize
-from tinyengine.ops.layout import Concat, Pad, Transpose
+from tinyengine.ops.layout import Concat, Pad, Reshape, Transpose
 from tinyengine.ops.mean import Mean
 from tinyengine.ops.mul import Mul
+from tinyengine.ops.op import Op
 from tinyengine.ops.pool import AvgPool, MaxPool
 from tinyengine.ops.softmax import Softmax
 from tinyengine.ops.window import Window
 
-_ACTIVATIONS = {
-    tflite.ActivationFunctionType.NONE: "none",
-    tflite.ActivationFunctionType.RELU: "relu",
-    tflite.ActivationFunctionType.RELU6: "relu6",
-    tflite.ActivationFunctionType.RELU_N1_TO_1: "relu_n1_to_1",
-}
-
-
-class Context:
-    """The file, the layers made of it so far, and which tensor is which value."""
-
-    def __init__(self, reader: Reader, model: FileModel, layers: Layers) -> None:
-        self.reader, self.model, self.layers = reader, model, layers
-        self.values: dict[int, str] = {}
-
-    def tensor(self, op: FileOperator, position: int) -> FileTensor:
-        """An operand's description."""
-        if position >= len(op.inputs) or op.inputs[position] < 0:
-            raise ModelError(f"operator {op.index} ('{op.kind}') lacks operand {position}")
-        return self.model.tensors[op.inputs[position]]
-
-    def value(self, op: FileOperator, position: int) -> str:
-        """An operand that was computed before, or a constant of int8."""
-        tensor = self.tensor(op, position)
-        if tensor.index in self.values:
-            return self.values[tensor.index]
-        data = self.reader.data(tensor)
-        if data is None or tensor.type != tflite.TensorType.INT8:
-            raise ModelError(
-                f"operator {op.index} ('{op.kind}') reads '{tensor.name}' before anything made it"
-            )
-        name = f"constant_{tensor.index}"
-        self.values[tensor.index] = self.layers.constant(name, data, DType.I8, quant(tensor))
-        return self.values[tensor.index]
-
-    def constant(self, op: FileOperator, position: int, *types: int) -> Array:
-        """An operand that must be known now, of one of `types`."""
-        tensor = self.tensor(op, position)
-        data = None if tensor.index in self.values else self.reader.data(tensor)
-        if data is None or tensor.type not in types:
-            raise ModelError(
-                f"operator {op.index} ('{op.kind}'): operand {position}, '{tensor.name}' "
-                f"({tensor.type_name}), must be a constant of another type or must be constant"
-            )
-        return data
-
-    def out(self, op: FileOperator) -> FileTensor:
-        """The output's description."""
-        return self.model.tensors[op.outputs[0]]
-
-    def out_type(self, op: FileOperator, x: str | None = None) -> TensorType:
-        """The output's type as the file says; with `x`, its element type and quantisation."""
-        tensor = self.out(op)
-        shape = sound_shape(tensor.shape, f"tensor '{tensor.name}'")
-        if x is not None:
-            type_ = self.layers.type(x)
-            if type_.dtype is DType.I8 and quant(tensor) != type_.quant:
-                raise ModelError(
-                    f"operator {op.index} ('{op.kind}') moves '{x}' with {type_.quant} to "
-                    f"'{tensor.name}' with {quant(tensor)}; the two must be equal"
-                )
-            return TensorType(shape, type_.dtype, type_.quant)
-        return TensorType(shape, DType.I8, quant(tensor))
-
-    def options(self, op: FileOperator, name: str) -> Any:
-        """The operator's options table, `name` without 'Options'; defaults where there is none."""
-        table = getattr(tflite, f"{name}Options")()
-        wanted = getattr(tflite.BuiltinOptions, f"{name}Options")
-        if op.options is None or op.options_type != wanted:
-            raise ModelError(f"operator {op.index} ('{op.kind}') lacks its {name}Options")
-        table.Init(op.options.Bytes, op.options.Pos)
-        return table
-
-    def span(self, op: FileOperator, activation: int, out: Quant) -> tuple[int, int]:
-        """The range of a fused activation."""
-        name = _ACTIVATIONS.get(activation)
-        if name is None:
-            raise ModelError(
-                f"operator {op.index} ('{op.kind}') has fused activation {activation}; supported "
-                f"are {', '.join(_ACTIVATIONS.values())}"
-            )
-        return activation_range(name, out)
-
-
 Handler = Callable[[Context, FileOperator, str], str]
-
-
-def quant(tensor: FileTensor) -> Quant:
-    """A per-tensor int8 quantisation."""
-    what = f"tensor '{tensor.name}'"
-    if tensor.is_special or tensor.type != tflite.TensorType.INT8:
-        raise ModelError(f"{what} ({tensor.type_name}) must be a plain int8 tensor")
-    if len(tensor.scales) != 1 or len(tensor.zero_points) > 1:
-        raise ModelError(f"{what} has {len(tensor.scales)} scales; it must have one")
-    return make_quant(tensor.scales[0], (*tensor.zero_points, 0)[0], what)
 
 
 def _kernel(context: Context, op: FileOperator, axis: int, rank: int) -> Kernel:
@@ -270,7 +172,7 @@ def _pad(context: Context, op: FileOperator, layer: str) -> str:
 
 def _concat(context: Context, op: FileOperator, layer: str) -> str:
     options = context.options(op, "Concatenation")
-    if _ACTIVATIONS.get(options.FusedActivationFunction()) != "none":
+    if ACTIVATIONS.get(options.FusedActivationFunction()) != "none":
         raise ModelError(f"layer '{layer}': a concatenation with a fused activation")
     names = [context.value(op, i) for i in range(len(op.inputs))]
     out = context.out_type(op)
@@ -295,14 +197,28 @@ def _widen(shape: tuple[int, ...], ones: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _reshape(context: Context, op: FileOperator, layer: str) -> str:
-    x = context.value(op, 0)
-    return context.layers.reshape(x, context.out_type(op, x).shape, layer)
+    return _move(context, op, Reshape(), layer)
 
 
 def _transpose(context: Context, op: FileOperator, layer: str) -> str:
-    x = context.value(op, 0)
     order = context.constant(op, 1, tflite.TensorType.INT32).reshape(-1).tolist()
-    return context.layers.node(Transpose(tuple(order)), (x,), context.out_type(op, x), layer)
+    return _move(context, op, Transpose(tuple(order)), layer)
+
+
+def _move(context: Context, op: FileOperator, made: Op, layer: str) -> str:
+    """Elements in another order. Behind a DEQUANTIZE they are moved as int8, before it: same bits.
+
+    What remains of the DEQUANTIZE is dead and goes with the rest of what nothing reads.
+    """
+    x = context.value(op, 0)
+    type_ = context.out_type(op, x)
+    last = context.producer(x)
+    if last is None or not isinstance(last.op, Dequantize):
+        return context.layers.node(made, (x,), type_, layer)
+    source = context.layers.type(last.inputs[0])
+    moved = TensorType(type_.shape, DType.I8, source.quant)
+    y = context.layers.node(made, last.inputs, moved, layer, f"{layer}/int8")
+    return context.layers.node(Dequantize(), (y,), type_, layer)
 
 
 def _softmax(context: Context, op: FileOperator, layer: str) -> str:
@@ -323,18 +239,35 @@ def _logistic(context: Context, op: FileOperator, layer: str) -> str:
 def _rescale(function: str) -> Handler:
     def append(context: Context, op: FileOperator, layer: str) -> str:
         out = quant(context.out(op))
+        x = context.layers.type(context.value(op, 0)).quant
+        if function == "relu6" and x != out:
+            raise ModelError(
+                f"layer '{layer}': RELU6 from {x} to {out}: with a change of scale the reference "
+                "interpreters disagree; let a QUANTIZE change it"
+            )
         return context.layers.requantise(context.value(op, 0), out, layer, function)
 
     return append
 
 
 def _quantize(context: Context, op: FileOperator, layer: str) -> str:
+    """Quantises the model's input. Moves of its float elements come after instead: same bits."""
     x = context.value(op, 0)
     if context.layers.type(x).dtype is DType.I8:
         return _rescale("requantise")(context, op, layer)
-    if context.layers.builder.values[x].name not in context.layers.builder.inputs:
+    moves: list[Node] = []
+    while (node := context.producer(x)) is not None and isinstance(node.op, Reshape | Transpose):
+        moves.insert(0, node)
+        x = node.inputs[0]
+    if node is not None:
         raise ModelError(f"layer '{layer}' quantises '{x}', computed in float32, inside the model")
-    return context.layers.node(Quantize(), (x,), context.out_type(op), layer)
+    layers, out = context.layers, context.out_type(op)
+    first = TensorType(layers.type(x).shape, DType.I8, out.quant)
+    y = layers.node(Quantize(), (x,), first, layer)
+    for move in moves:
+        type_ = TensorType(layers.type(move.outputs[0]).shape, DType.I8, out.quant)
+        y = layers.node(move.op, (y,), type_, move.layer, f"{move.layer}/int8")
+    return y
 
 
 def _dequantize(context: Context, op: FileOperator, layer: str) -> str:
