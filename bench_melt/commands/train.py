@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench_melt.data import Dataset, load_dataset
-from bench_melt.device import Device, open_device
+from bench_melt.device import open_device
 from bench_melt.progress import bars
 from bench_melt.state import check_writable, load_train_graph, read_state, save_npz
 from bench_melt.workloads.counting import PHASES, Profile
@@ -64,10 +64,13 @@ def command(
     _check(manifest, directory, steps, lr, state_out)
     samples, count = _data(data, manifest, eval_count)
     plan = TrainingPlan(steps=steps, eval_count=count, seed=seed, lr=lr, profile=profile)
+    # read before the steps are taken: what is missing must not show after them
+    graph = load_train_graph(directory) if state_out is not None and manifest.state else None
     with open_device(directory, manifest, target, port=port) as device, bars() as shown:
         result = train(device, manifest, samples, plan, shown)
         if state_out is not None:
-            _save_state(state_out, directory, manifest, device)
+            state = read_state(device.session, manifest)
+            save_npz(state_out, model_state(graph, state) if graph is not None else {})
     if result.profile is not None:
         _print_profile(result.profile)
     _print(result, steps, device.ram_bytes, profile, as_json)
@@ -100,14 +103,6 @@ def _data(spec: str, manifest: Manifest, eval_count: int | None) -> tuple[Datase
             f"use --eval {len(data.y_test)} or less"
         )
     return data, eval_count
-
-
-def _save_state(path: Path, directory: Path, manifest: Manifest, device: Device) -> None:
-    arrays = {}
-    if manifest.state:
-        state = read_state(device.session, manifest)
-        arrays = model_state(load_train_graph(directory), state)
-    save_npz(path, arrays)
 
 
 def _print(
