@@ -114,7 +114,7 @@ def make_rig(cases: list[Case], seed: int) -> Rig:
         Plan(infer, infer_slots, (None,), size, 0),
         Plan(train, layout.slots, tuple(layout.scratch), size, 0),
     )
-    return Rig(tuple(cases), Compiled(NAME, *plans, "ab" * 32, learning), before)
+    return Rig(tuple(cases), Compiled(NAME, *plans, "ab" * 32, learning, infer), before)
 
 
 def _inference(layout: _Layout) -> tuple[Graph, dict[str, Slot]]:
@@ -166,7 +166,7 @@ def _operand(
 @functools.cache
 def kernel_objects(folder: Path, sanitize: bool) -> tuple[Path, ...]:
     """Compile every kernel; with sanitizers, or as fast as the host's board has it."""
-    flags = (*C_FLAGS, *(("-O1", *SANITIZE_FLAGS) if sanitize else ("-O3",)))
+    flags = (*C_FLAGS, "-fPIC", *(("-O1", *SANITIZE_FLAGS) if sanitize else ("-O3",)))
     into = folder / ("sanitize" if sanitize else "fast")
     into.mkdir()
     sources = sorted((firmware_dir() / "kernels").glob("*.c"))
