@@ -56,7 +56,7 @@ def test_every_step_leaves_the_simulator_s_state(residual: Path) -> None:
     assert again["states"]["host"] != got["states"]["host"]
 
 
-@pytest.mark.parametrize("update", ["full", "bias", "partial"])
+@pytest.mark.parametrize("update", ["full", "partial"])
 def test_the_state_file_is_the_simulator_s_state(tmp_path: Path, update: str) -> None:
     scheme = update
     if update == "partial":
