@@ -45,7 +45,8 @@ def make_task(recordings: Sequence[Recording], wearer: int) -> Task:
     others = [r for r in recordings if r.wearer != wearer and r.wrist == RIGHT]
     new = [r for r in recordings if r.wearer == wearer and r.wrist == LEFT]
     learn = cut(new, LEARN_STRIDE, (0.0, SPLIT)).shuffled(seed=0)
-    return Task(cut(others, LEARN_STRIDE), learn, cut(new, TEST_STRIDE, (SPLIT, 1.0)))
+    test = cut(new, TEST_STRIDE, (SPLIT, 1.0)).shuffled(seed=1)
+    return Task(cut(others, LEARN_STRIDE), learn, test)
 
 
 def adapt(

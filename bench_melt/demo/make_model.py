@@ -3,7 +3,7 @@
     python -m bench_melt.demo.make_model           # writes gestures.tflite and gestures.npz here
     python -m bench_melt.demo.make_model --study   # prints the table of docs/demo.md
 
-It needs `seglearn` (extra `data`). About a minute on one core; the study ten.
+It needs `seglearn` (extra `data`). About a minute on one core, the study a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WEARER = 1  # of ten; the study shows the others
 EPOCHS = 6
 SEED = 0
 SAMPLE_EVERY = 4  # of the training windows, for the ranges of the activations
-STUDY_STEPS, STUDY_RATE = 600, 0.02
+STUDY_STEPS, STUDY_RATE = 1000, 0.03  # as the demo does it
 
 
 def make_model(task: Task) -> bytes:
@@ -45,8 +45,10 @@ def write_demo(folder: Path) -> None:
         folder / "gestures.npz", x=task.learn.x, y=task.learn.y, x_test=task.test.x,
         y_test=task.test.y,
     )  # fmt: skip
-    _tell(f"{len(task.before.y)} windows of other wearers, {len(task.learn.y)} to learn from, "
-          f"{len(task.test.y)} to test; gestures {', '.join(names)}")
+    _tell(
+        f"{len(task.before.y)} windows of other wearers, {len(task.learn.y)} to learn from, "
+        f"{len(task.test.y)} to test; gestures {', '.join(names)}"
+    )
 
 
 def study() -> None:

@@ -1,4 +1,4 @@
-"""Post-training quantisation of the demo's net: float weights and sample data in, int8 graph out."""
+"""Post-training quantisation of the demo's net: float weights and samples in, int8 graph out."""
 
 from __future__ import annotations
 

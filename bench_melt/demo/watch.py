@@ -1,8 +1,8 @@
-"""Smartwatch recordings of seven shoulder exercises, cut into the windows that the demo's net sees.
+"""Smartwatch recordings of seven shoulder exercises, cut into windows for the demo's net.
 
-Source: `seglearn` (BSD 3-clause), ten wearers x two wrists x seven exercises, one recording of about
-twenty repetitions each; three axes of acceleration (g) and three of rotation (rad/s) at 50 Hz
-(arXiv 1802.01489). Only `make_model.py` reads it: what `bench-melt demo` needs lies beside this file.
+Source: `seglearn` (BSD 3-clause), ten wearers x two wrists x seven exercises, one recording of
+about twenty repetitions each; three axes of acceleration (g) and three of rotation (rad/s) at 50 Hz
+(arXiv 1802.01489). Only `make_model.py` reads it: what `bench-melt demo` needs lies beside this.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def _int8(samples: Array) -> Array:
     """(n, 6) at 50 Hz, physical units -> (n // 2, 6) int8 at 25 Hz."""
     pairs = np.asarray(samples, np.float64)[: len(samples) // 2 * 2].reshape(-1, 2, CHANNELS)
     steps = np.rint(pairs.mean(axis=1) * _UNITS / INPUT_QUANT.per_tensor_scale)
-    return np.clip(steps, -128, 127).astype(np.int8)
+    clipped: Array = np.clip(steps, -128, 127).astype(np.int8)
+    return clipped
 
 
 def cut(recordings: list[Recording], stride: int, part: tuple[float, float] = (0, 1)) -> Windows:
