@@ -25,9 +25,14 @@ static inline int32_t te_saturate(int64_t x)
     return x < INT32_MIN ? INT32_MIN : (x > INT32_MAX ? INT32_MAX : (int32_t)x);
 }
 
+/* Two's complement sum; it has overflowed where its sign differs from that of both operands. */
 static inline int32_t te_add_sat(int32_t a, int32_t b)
 {
-    return te_saturate((int64_t)a + b);
+    const int32_t sum = (int32_t)((uint32_t)a + (uint32_t)b);
+    if (((a ^ sum) & (b ^ sum)) < 0) {
+        return a < 0 ? INT32_MIN : INT32_MAX;
+    }
+    return sum;
 }
 
 /* round(a * b / 2^31). The reference adds +-2^30 by the product's sign and divides towards zero;
@@ -54,13 +59,20 @@ static inline int64_t te_rounding_shift_64(int64_t x, int32_t exponent)
     return (x >> exponent) + ((x & mask) > threshold ? 1 : 0);
 }
 
+/* te_requantise for factors of 2 and more, which are rare. Out of line: inlined, it makes the
+ * compiler carry 64 bits through the common path too. */
+__attribute__((noinline, unused)) static int32_t te_requantise_left(int32_t x, int32_t multiplier,
+                                                                    int32_t shift)
+{
+    return te_high_mul(te_saturate((int64_t)x * (INT64_C(1) << shift)), multiplier);
+}
+
 /* x * multiplier * 2^(shift - 31) with the reference double rounding; shift in -31..30, multiplier
  * not negative. The left shift saturates. */
 static inline int32_t te_requantise(int32_t x, int32_t multiplier, int32_t shift)
 {
     if (shift > 0) {
-        x = te_saturate((int64_t)x * (INT64_C(1) << shift));
-        shift = 0;
+        return te_requantise_left(x, multiplier, shift);
     }
     const int64_t product = (int64_t)x * multiplier;
     return te_rounding_shift((int32_t)((product + (INT64_C(1) << 30)) >> 31), -shift);
