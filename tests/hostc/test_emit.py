@@ -237,3 +237,16 @@ def test_mcunet_is_quick_and_equal(shared: Path, tmp_path_factory: pytest.TempPa
     emit(replace(made, name="net"), HOST)
     assert time.perf_counter() - begin < 2.0
     compare(made, make(made, tmp_path_factory), 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "update", "classes"),
+    [("ic_resnet8_int8.tflite", "full", None), ("mcunet_vww_int8.tflite", "bias", 3)],
+)
+def test_real_tflite_models(
+    shared: Path, model: str, update: str, classes: int | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    graph = load_model(str(shared / "data" / "models" / model))
+    made = compile_graph(graph, load_scheme(update), classes, 0)
+    compare(made, make(made, tmp_path_factory), 2)
