@@ -17,6 +17,7 @@ from tinyengine.ops.op import (
     expect,
     expect_count,
     expect_dtype,
+    expect_factor,
     expect_quantised,
     expect_shape,
 )
@@ -58,6 +59,8 @@ class Add(Op):
     def check(self, sig: Signature) -> None:
         expect_count(sig, 2)
         check_broadcast(sig)
+        widest = 2.0 * max(sig.ins[0].scale, sig.ins[1].scale)
+        expect_factor(widest / ((1 << LEFT_SHIFT) * sig.outs[0].scale), "sum")
         check_range(self.lo, self.hi)
 
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:

@@ -17,6 +17,7 @@ from tinyengine.ops.op import (
     expect,
     expect_count,
     expect_dtype,
+    expect_factor,
     expect_quantised,
 )
 
@@ -55,6 +56,7 @@ class Mean(Op):
         expect_quantised(out, "output")
         expect(0 <= self.first <= self.last < len(x.shape), f"axes do not fit rank {len(x.shape)}")
         r = reduction(x.shape, self.first, self.last)
+        expect_factor(x.scale / out.scale, "mean")
         expect(out.count == r.outer * r.inner, f"output must have {r.outer * r.inner} elements")
 
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:

@@ -18,6 +18,7 @@ from tinyengine.ops.op import (
     expect,
     expect_count,
     expect_dtype,
+    expect_factor,
     expect_quantised,
     expect_shape,
 )
@@ -43,6 +44,7 @@ class Mul(Op):
     def check(self, sig: Signature) -> None:
         expect_count(sig, 2)
         check_broadcast(sig)
+        expect_factor(sig.ins[0].scale * sig.ins[1].scale / sig.outs[0].scale, "product")
         check_range(self.lo, self.hi)
 
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:

@@ -86,6 +86,14 @@ def expect_shape(type_: TensorType, shape: tuple[int, ...], what: str) -> None:
     expect(type_.shape == shape, f"{what} must have shape {shape}, has {type_.shape}")
 
 
+def expect_factor(real: float, what: str) -> None:
+    """Check that a requantisation factor fits its fixed-point form, multiplier * 2**(shift - 31)."""
+    expect(
+        0.0 <= real < 2.0**30,
+        f"{what} needs a requantisation factor of {real:g}, not in [0, 2**30)",
+    )
+
+
 def expect_quantised(type_: TensorType, what: str) -> None:
     """Check for int8 with one positive scale."""
     expect_dtype(type_, DType.I8, what)
