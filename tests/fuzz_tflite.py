@@ -1,6 +1,7 @@
 """Breaks .tflite files and compiles them: `python -m tests.fuzz_tflite --count 10000 --seed 1`.
 
-Every file must become C or be refused with one message; no crash, no hang, no memory over the limit.
+Every file must become C or be refused with one message: no crash, no hang, no memory over the
+limit.
 Prints one JSON object; exit code 1 if a file behaved otherwise, and keeps that file.
 """
 

@@ -61,8 +61,9 @@ class Net:
         """Random int8 values."""
         return self.random.integers(lo, 128, shape).astype(np.int8)
 
-    def parameters(self, x: str, layer: str, shape: tuple[int, ...], axis: int,
-                   out: TensorType) -> list[str]:
+    def parameters(
+        self, x: str, layer: str, shape: tuple[int, ...], axis: int, out: TensorType
+    ) -> list[str]:
         """Weight, bias, multiplier and shift constants of a convolution."""
         b, k = self.b, shape[axis]
         role = Role.TRAINABLE if self.learns else Role.CONSTANT
@@ -73,22 +74,29 @@ class Net:
         multiplier, shift = requantisation(x_scale, scales, out.scale)
         return [
             b.constant(f"{layer}/weight", self.codes(shape), DType.I8, quant, role),
-            b.constant(f"{layer}/bias", bias, DType.I32,
-                       Quant.per_axis(scales * np.float32(x_scale), 0), role),
+            b.constant(
+                f"{layer}/bias",
+                bias,
+                DType.I32,
+                Quant.per_axis(scales * np.float32(x_scale), 0),
+                role,
+            ),
             b.constant(f"{layer}/multiplier", multiplier, DType.I32),
             b.constant(f"{layer}/shift", shift, DType.I32),
         ]
 
-    def conv(self, x: str, k: int, w: Window, scale: float = 0.05, lo: int = -128,
-             hi: int = 127) -> str:
+    def conv(
+        self, x: str, k: int, w: Window, scale: float = 0.05, lo: int = -128, hi: int = 127
+    ) -> str:
         """A convolution with k output channels."""
         layer, (n, h, width, c) = self.name("conv"), self.b.type(x).shape
         out = self.act((n, *w.out_size((h, width)), k), scale)
         parameters = self.parameters(x, layer, (k, *w.kernel, c), 0, out)
         return self.b.node(Conv2d(w, lo, hi), (x, *parameters), [(layer, out)], layer)[0]
 
-    def depthwise(self, x: str, many: int, w: Window, scale: float = 0.05, lo: int = -128,
-                  hi: int = 127) -> str:
+    def depthwise(
+        self, x: str, many: int, w: Window, scale: float = 0.05, lo: int = -128, hi: int = 127
+    ) -> str:
         """A depthwise convolution of multiplicity `many`."""
         layer, (n, h, width, c) = self.name("depthwise"), self.b.type(x).shape
         out = self.act((n, *w.out_size((h, width)), c * many), scale)
@@ -109,8 +117,9 @@ class Net:
         """x * y; y may be broadcast."""
         return self.apply(Mul(lo, hi), (x, y), self.act(self.b.type(x).shape, scale))
 
-    def pool(self, x: str, op: type[AvgPool | MaxPool], w: Window, lo: int = -128,
-             hi: int = 127) -> str:
+    def pool(
+        self, x: str, op: type[AvgPool | MaxPool], w: Window, lo: int = -128, hi: int = 127
+    ) -> str:
         """Average or maximum pooling."""
         n, h, width, c = self.b.type(x).shape
         out = TensorType((n, *w.out_size((h, width)), c), DType.I8, self.b.type(x).quant)
@@ -133,12 +142,15 @@ class Net:
             out = self.act(shape, 0.03)
             lo = out.zero_point if function == "relu" else -128
             table, slope = tables.requantise_table(x_type, out, lo)
-        constants = (self.b.constant(f"{function}/table", table, DType.I8),
-                     self.b.constant(f"{function}/slope", slope, DType.F32))
+        constants = (
+            self.b.constant(f"{function}/table", table, DType.I8),
+            self.b.constant(f"{function}/slope", slope, DType.F32),
+        )
         return self.apply(Lut(function), (x, *constants), out)
 
-    def move(self, op: Reshape | Transpose | Pad | GatherChannels, x: str,
-             shape: tuple[int, ...]) -> str:
+    def move(
+        self, op: Reshape | Transpose | Pad | GatherChannels, x: str, shape: tuple[int, ...]
+    ) -> str:
         """An operator that keeps the quantisation."""
         return self.apply(op, (x,), TensorType(shape, DType.I8, self.b.type(x).quant))
 

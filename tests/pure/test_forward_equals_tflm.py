@@ -92,8 +92,9 @@ def test_vww_sees_ten_of_ten_persons(shared: Path) -> None:
     assert (y.argmax(axis=1) == labels).sum() == 10
 
 
-def single(shape: tuple[int, ...], scale: float, zero: int, layer: Callable[[Net, Tensor], Tensor]
-           ) -> Graph:
+def single(
+    shape: tuple[int, ...], scale: float, zero: int, layer: Callable[[Net, Tensor], Tensor]
+) -> Graph:
     net = Net("single")
     return net.graph(layer(net, net.input(shape, scale, zero)))
 
@@ -124,8 +125,10 @@ def test_softmax_equals_at_200_scales() -> None:
         beta = float(rng.choice([1.0, 0.5, 2.0]))
         x = rng.integers(-128, 128, (10, k), dtype=np.int8)
         x[5:] = np.clip(rng.normal(0, 20, (5, k)), -128, 127)
+
         def layer(t: Net, x: Tensor, beta: float = beta) -> Tensor:
             return t.softmax(x, beta=beta)
+
         assert_equal(single((k,), scale, zero, layer), x)
 
 
@@ -133,9 +136,11 @@ def test_softmax_equals_at_200_scales() -> None:
 def test_tables_equal_at_200_scales(function: str) -> None:
     outs = random_quants(3, 200, -9, 3)
     for (s, z), (s_out, z_out) in zip(random_quants(2, 200, -9, 3), outs, strict=True):
+
         def layer(t: Net, x: Tensor, s_out: float = s_out, z_out: int = z_out) -> Tensor:
             made = t.quantize if function == "quantize" else t.relu
             return made(x, scale=s_out, zero_point=z_out)
+
         assert_equal(single((256,), s, z, layer), EVERY_CODE)
 
 
@@ -150,11 +155,13 @@ def test_add_and_mul_equal_at_200_scales(kind: str) -> None:
     rng = np.random.default_rng(5)
     other, out = random_quants(6, 200, -7, 1), random_quants(7, 200, -7, 1)
     for i, (scale, zero) in enumerate(random_quants(8, 200, -7, 1)):
+
         def layer(t: Net, x: Tensor, i: int = i) -> Tensor:
             y = t.transpose(t.reshape(x, (1, 16, 16, 1)), (0, 2, 1, 3))
             y = t.quantize(y, other[i][0], other[i][1])
             x = t.reshape(x, (1, 16, 16, 1))
             return (t.add if kind == "add" else t.mul)(x, y, scale=out[i][0], zero_point=out[i][1])
+
         x = rng.integers(-128, 128, (2, 256), dtype=np.int8)
         assert_equal(single((256,), scale, zero, layer), x)
 
@@ -166,11 +173,13 @@ def test_mean_equals_at_300_scales_and_sizes() -> None:
         shape = (int(rng.integers(1, 12)), int(rng.integers(1, 12)), 3)
         own = i % 3 > 0
         first, last = [(1, 2), (2, 3), (2, 2), (1, 1)][i % 4]
+
         def layer(
             t: Net, x: Tensor, i: int = i, own: bool = own, axes: tuple[int, int] = (first, last)
         ) -> Tensor:
             scale = out[i][0] if own else None
             return t.mean(x, axes, scale=scale, zero_point=out[i][1], keep=i % 2 > 0)
+
         x = rng.integers(-128, 128, (8, *shape), dtype=np.int8)
         assert_equal(single(shape, scale, zero, layer), x)
 
@@ -181,10 +190,13 @@ def test_average_pool_equals_at_many_sizes() -> None:
         shape = (int(rng.integers(3, 12)), int(rng.integers(3, 12)), 2)
         kernel = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
         stride = int(rng.integers(1, 4))
-        def layer(t: Net, x: Tensor, k: tuple[int, int] = kernel, s: int = stride, i: int = i
-                  ) -> Tensor:
+
+        def layer(
+            t: Net, x: Tensor, k: tuple[int, int] = kernel, s: int = stride, i: int = i
+        ) -> Tensor:
             padding = "same" if i % 2 else "valid"
             return t.avg_pool(x, k, stride=s, padding=padding, activation="relu6")
+
         x = rng.integers(-128, 128, (8, *shape), dtype=np.int8)
         assert_equal(single(shape, 0.05, int(rng.integers(-128, 128)), layer), x)
 
@@ -196,8 +208,10 @@ def test_dense_equals_at_200_scales() -> None:
     for i, (scale, zero) in enumerate(random_quants(15, 200, -7, 1)):
         weight = rng.integers(-127, 128, (8, 16)).astype(np.int8)
         w_scale = float(2.0 ** rng.uniform(-9, -4))
+
         def layer(t: Net, x: Tensor, w: Array = weight, s: float = w_scale, i: int = i) -> Tensor:
             return t.dense(x, weight=w, weight_scale=s, scale=out[i][0], zero_point=out[i][1])
+
         x = rng.integers(-128, 128, (16, 16), dtype=np.int8)
         assert_equal(single((16,), scale, zero, layer), x)
 
@@ -206,6 +220,7 @@ def test_quantize_rounds_ties_and_their_neighbours_as_the_reference() -> None:
     def net(t: Net) -> Tensor:
         x = t.input((64,), 0.1, 3, real=True)
         return t.relu(x)
+
     tracer = Net("border")
     graph = tracer.graph(net(tracer))
     rng = np.random.default_rng(16)

@@ -21,7 +21,12 @@ def test_broken_files_are_refused_with_one_message_or_compile() -> None:
     # A BLAS thread reserves address space for itself.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [*command, *real], cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+        [*command, *real],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
         timeout=60 + COUNT // 10,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -114,18 +114,24 @@ def wrong_by(factor: float, op: type[Op]) -> Callable[..., tuple[Array, ...]]:
     return evaluate
 
 
-@pytest.mark.parametrize(("op", "mistake", "is_cosine"), [
-    (Conv2dBwdWeight, raw_input, True),
-    (MaskGrad, not_cut, True),
-    (BiasGrad, wrong_by(-1, BiasGrad), True),
-    (BiasGrad, wrong_by(1.01, BiasGrad), False),
-    (MeanBwd, wrong_by(0.9, MeanBwd), False),
-    (Conv2dBwdInput, wrong_by(1.01, Conv2dBwdInput), False),
-    (DepthwiseBwdInput, wrong_by(2.0, DepthwiseBwdInput), False),
-    (DepthwiseBwdInput, wrong_by(0.0, DepthwiseBwdInput), True),
-], ids=["raw input", "mask", "sign", "bias scale", "mean", "conv scale", "depthwise", "nothing"])
+@pytest.mark.parametrize(
+    ("op", "mistake", "is_cosine"),
+    [
+        (Conv2dBwdWeight, raw_input, True),
+        (MaskGrad, not_cut, True),
+        (BiasGrad, wrong_by(-1, BiasGrad), True),
+        (BiasGrad, wrong_by(1.01, BiasGrad), False),
+        (MeanBwd, wrong_by(0.9, MeanBwd), False),
+        (Conv2dBwdInput, wrong_by(1.01, Conv2dBwdInput), False),
+        (DepthwiseBwdInput, wrong_by(2.0, DepthwiseBwdInput), False),
+        (DepthwiseBwdInput, wrong_by(0.0, DepthwiseBwdInput), True),
+    ],
+    ids=["raw input", "mask", "sign", "bias scale", "mean", "conv scale", "depthwise", "nothing"],
+)
 def test_a_wrong_rule_is_found(
-    monkeypatch: pytest.MonkeyPatch, op: type[Op], mistake: Callable[..., tuple[Array, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    op: type[Op],
+    mistake: Callable[..., tuple[Array, ...]],
     is_cosine: bool,
 ) -> None:
     monkeypatch.setattr(op, "evaluate", mistake)
@@ -165,9 +171,13 @@ def test_the_oracle_moves_as_the_loss_of_its_own_network_does() -> None:
         step = np.zeros(weights[name].size)
         step[3] = 1e-5
         step = step.reshape(weights[name].shape)
-        ends = [oracle.cross_entropy(oracle.evaluate(
-            full, nodes, values, {**weights, name: weights[name] + s})[logits], 1)
-            for s in (step, -step)]
+        ends = [
+            oracle.cross_entropy(
+                oracle.evaluate(full, nodes, values, {**weights, name: weights[name] + s})[logits],
+                1,
+            )
+            for s in (step, -step)
+        ]
         assert truth.gradients[name].ravel()[3] == pytest.approx((ends[0] - ends[1]) / 2e-5)
     assert truth.loss == pytest.approx(float(values["loss"]), rel=1e-5)
 
@@ -216,9 +226,12 @@ def test_report() -> None:
     report = GradReport(checks)
     assert (report.worst_cosine, report.worst_norm_ratio) == (0.99, 0.5)
     assert json.loads(json.dumps(report.as_json())) == {
-        "tensors": [{"name": "a/weight", "cosine": 0.99, "norm_ratio": 1.2},
-                    {"name": "b/weight", "cosine": 1.0, "norm_ratio": 0.5}],
-        "worst_cosine": 0.99}
+        "tensors": [
+            {"name": "a/weight", "cosine": 0.99, "norm_ratio": 1.2},
+            {"name": "b/weight", "cosine": 1.0, "norm_ratio": 0.5},
+        ],
+        "worst_cosine": 0.99,
+    }
     assert GradReport(()).as_json() == {"tensors": [], "worst_cosine": 1.0}
 
 

@@ -45,9 +45,16 @@ def concatenated_twice() -> Graph:
     return head(net, net.concat(3, x, net.pool(x, AvgPool, Window((3, 3), (1, 1), (1,) * 4)), x))
 
 
-@pytest.mark.parametrize(("graph", "meetings"), [
-    (residual_net(), 1), (used_three_times(), 3), (added_to_itself(), 2), (concatenated_twice(), 2),
-], ids=["residual", "three uses", "itself", "concat"])
+@pytest.mark.parametrize(
+    ("graph", "meetings"),
+    [
+        (residual_net(), 1),
+        (used_three_times(), 3),
+        (added_to_itself(), 2),
+        (concatenated_twice(), 2),
+    ],
+    ids=["residual", "three uses", "itself", "concat"],
+)
 def test_gradients_that_meet_are_added(graph: Graph, meetings: int) -> None:
     full = backward(graph)
     assert sum(isinstance(node.op, GradAdd) for node in full.nodes) == meetings
@@ -86,8 +93,9 @@ def max_pool_gradient(x: Array, w: Window) -> Array:
     size = w.out_size((h, width))
     d = (10.0 ** np.arange(size[0] * size[1])).astype(np.float32).reshape(1, *size, 1)
     x_type = TensorType((1, h, width, 1), DType.I8)
-    sig = Signature((TensorType(d.shape, DType.F32), x_type),
-                    (TensorType(x_type.shape, DType.F32),))
+    sig = Signature(
+        (TensorType(d.shape, DType.F32), x_type), (TensorType(x_type.shape, DType.F32),)
+    )
     (d_x,) = MaxPoolBwd(w).evaluate(sig, [d, x.astype(np.int8).reshape(x_type.shape)])
     return np.asarray(d_x[0, :, :, 0])
 

@@ -70,8 +70,10 @@ def differences(graph: Graph, d: Array, values: dict[str, Array]) -> dict[str, A
     weight = d if bounds is None else d * ((y > bounds[0]) & (y < bounds[1]))
 
     def loss(at: dict[str, Array]) -> float:
-        ins = [at[n] if n in at else oracle.real_operand(graph, node, i, values[n])
-               for i, n in enumerate(node.inputs)]
+        ins = [
+            at[n] if n in at else oracle.real_operand(graph, node, i, values[n])
+            for i, n in enumerate(node.inputs)
+        ]
         return float((weight * real.forward(node.op, sig, ins, stored)).sum())
 
     found = {}
@@ -112,7 +114,8 @@ def assert_meaning(graph: Graph, values: dict[str, Array]) -> None:
         return
     lo, hi = dequantise(quant, np.array(real.cut(node.op, sig) or (-128, 127)))
     assert np.abs(dequantise(quant, values[y]) - np.clip(linear, lo, hi)).max() <= 1.01 * max(
-        quant.scale)
+        quant.scale
+    )
 
 
 @st.composite
@@ -135,8 +138,9 @@ ranges = st.sampled_from([(-128, 127), (-90, 127), (-60, 70)])
 
 @quick
 @given(windows(), st.integers(1, 4), st.integers(1, 4), ranges, seeds)
-def test_conv2d(shape: tuple[Window, int, int], c: int, k: int, span: tuple[int, int],
-                seed: int) -> None:
+def test_conv2d(
+    shape: tuple[Window, int, int], c: int, k: int, span: tuple[int, int], seed: int
+) -> None:
     net, (win, h, w) = Net(seed), shape
     x = operand(net, (1, h, w, c))
     assert_gradients(net, net.conv(x, k, win, 0.04, *span))
@@ -144,8 +148,9 @@ def test_conv2d(shape: tuple[Window, int, int], c: int, k: int, span: tuple[int,
 
 @quick
 @given(windows(), st.integers(1, 3), st.integers(1, 3), ranges, seeds)
-def test_depthwise(shape: tuple[Window, int, int], c: int, many: int, span: tuple[int, int],
-                   seed: int) -> None:
+def test_depthwise(
+    shape: tuple[Window, int, int], c: int, many: int, span: tuple[int, int], seed: int
+) -> None:
     net, (win, h, w) = Net(seed), shape
     x = operand(net, (1, h, w, c))
     assert_gradients(net, net.depthwise(x, many, win, 0.03, *span))
@@ -153,8 +158,13 @@ def test_depthwise(shape: tuple[Window, int, int], c: int, many: int, span: tupl
 
 def second_shape(kind: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """A second operand of the same shape, one per channel in two ways, or one value in two ways."""
-    return {"same": shape, "channel": (1, 1, 1, shape[3]), "row": shape[3:], "one": (1, 1, 1, 1),
-            "scalar": (1,)}[kind]
+    return {
+        "same": shape,
+        "channel": (1, 1, 1, shape[3]),
+        "row": shape[3:],
+        "one": (1, 1, 1, 1),
+        "scalar": (1,),
+    }[kind]
 
 
 kinds = st.sampled_from(["same", "channel", "row", "one", "scalar"])
@@ -162,8 +172,9 @@ kinds = st.sampled_from(["same", "channel", "row", "one", "scalar"])
 
 @quick
 @given(sizes, sizes, st.integers(1, 4), kinds, ranges, st.booleans(), seeds)
-def test_add(h: int, w: int, c: int, kind: str, span: tuple[int, int], fixed: bool,
-             seed: int) -> None:
+def test_add(
+    h: int, w: int, c: int, kind: str, span: tuple[int, int], fixed: bool, seed: int
+) -> None:
     net = Net(seed)
     a = operand(net, (1, h, w, c))
     b = operand(net, second_shape(kind, (1, h, w, c)), 0.02, "b")
@@ -174,8 +185,9 @@ def test_add(h: int, w: int, c: int, kind: str, span: tuple[int, int], fixed: bo
 
 @quick
 @given(sizes, sizes, st.integers(1, 4), kinds, ranges, st.sampled_from(["", "x", "b"]), seeds)
-def test_mul(h: int, w: int, c: int, kind: str, span: tuple[int, int], fixed: str,
-             seed: int) -> None:
+def test_mul(
+    h: int, w: int, c: int, kind: str, span: tuple[int, int], fixed: str, seed: int
+) -> None:
     net = Net(seed)
     a = operand(net, (1, h, w, c))
     b = operand(net, second_shape(kind, (1, h, w, c)), 0.02, "b")
@@ -191,16 +203,16 @@ def freeze(net: Net, name: str) -> None:
 
 @quick
 @given(windows(dilated=False, pool=True), st.integers(1, 3), ranges, seeds)
-def test_avg_pool(shape: tuple[Window, int, int], c: int, span: tuple[int, int],
-                  seed: int) -> None:
+def test_avg_pool(shape: tuple[Window, int, int], c: int, span: tuple[int, int], seed: int) -> None:
     net, (win, h, w) = Net(seed), shape
     assert_gradients(net, net.pool(operand(net, (1, h, w, c)), AvgPool, win, *span))
 
 
 @quick
 @given(windows(dilated=False, pool=True), st.integers(1, 3), ranges, st.booleans(), seeds)
-def test_max_pool(shape: tuple[Window, int, int], c: int, span: tuple[int, int], ties: bool,
-                  seed: int) -> None:
+def test_max_pool(
+    shape: tuple[Window, int, int], c: int, span: tuple[int, int], ties: bool, seed: int
+) -> None:
     net, (win, h, w) = Net(seed), shape
     x = operand(net, (1, h, w, c))
     if ties:
@@ -211,15 +223,21 @@ def test_max_pool(shape: tuple[Window, int, int], c: int, span: tuple[int, int],
 
 
 @quick
-@given(sizes, sizes, sizes, st.sampled_from([(1, 1), (1, 2), (2, 2), (2, 3), (3, 3)]),
-       st.sampled_from([None, 0.012]), seeds)
-def test_mean(h: int, w: int, c: int, axes: tuple[int, int], scale: float | None,
-              seed: int) -> None:
+@given(
+    sizes,
+    sizes,
+    sizes,
+    st.sampled_from([(1, 1), (1, 2), (2, 2), (2, 3), (3, 3)]),
+    st.sampled_from([None, 0.012]),
+    seeds,
+)
+def test_mean(
+    h: int, w: int, c: int, axes: tuple[int, int], scale: float | None, seed: int
+) -> None:
     net = Net(seed)
     x = operand(net, (1, h, w, c))
     shape = (*(1, h, w, c)[: axes[0]], *(1, h, w, c)[axes[1] + 1 :])
-    out = (net.act(shape, scale) if scale else
-           TensorType(shape, DType.I8, net.b.type(x).quant))
+    out = net.act(shape, scale) if scale else TensorType(shape, DType.I8, net.b.type(x).quant)
     assert_gradients(net, net.apply(Mean(*axes), (x,), out))
 
 
@@ -235,8 +253,9 @@ pads = st.tuples(*[st.integers(0, 2)] * 4)
 
 @quick
 @given(sizes, sizes, st.integers(1, 3), pads, pads, seeds)
-def test_pad(h: int, w: int, c: int, before: tuple[int, ...], after: tuple[int, ...],
-             seed: int) -> None:
+def test_pad(
+    h: int, w: int, c: int, before: tuple[int, ...], after: tuple[int, ...], seed: int
+) -> None:
     net, before, after = Net(seed), (0, *before[1:]), (0, *after[1:])
     shape = tuple(n + b + a for n, b, a in zip((1, h, w, c), before, after, strict=True))
     assert_gradients(net, net.move(Pad(before, after), operand(net, (1, h, w, c)), shape))
@@ -271,8 +290,10 @@ def test_reshape_and_transpose(h: int, w: int, c: int, order: list[int], seed: i
 def test_linear_and_dequantize(c: int, classes: int, seed: int) -> None:
     net = Net(seed)
     weight = net.random.normal(size=(classes, c))
-    names = [net.b.constant(n, data, DType.F32, role=Role.TRAINABLE) for n, data in (
-        ("x", net.random.normal(size=(1, c))), ("w", weight), ("b", weight[:, 0]))]
+    names = [
+        net.b.constant(n, data, DType.F32, role=Role.TRAINABLE)
+        for n, data in (("x", net.random.normal(size=(1, c))), ("w", weight), ("b", weight[:, 0]))
+    ]
     assert_gradients(net, net.apply(Linear(), tuple(names), TensorType((1, classes), DType.F32)))
     net = Net(seed)
     out = TensorType((1, c), DType.F32)
@@ -295,7 +316,23 @@ def test_loss(row: list[float], data: st.DataObject) -> None:
 
 def test_every_differentiable_operator_is_here() -> None:
     with_rule = {kind for kind, op in OPS.items() if op.backward is not Op.backward}
-    tested = {op.kind for op in (Conv2d, DepthwiseConv2d, Add, Mul, AvgPool, MaxPool, Mean, Lut,
-                                 Pad, Concat, Reshape, Transpose, Dequantize, Linear)}
+    tested = {
+        op.kind
+        for op in (
+            Conv2d,
+            DepthwiseConv2d,
+            Add,
+            Mul,
+            AvgPool,
+            MaxPool,
+            Mean,
+            Lut,
+            Pad,
+            Concat,
+            Reshape,
+            Transpose,
+            Dequantize,
+            Linear,
+        )
+    }
     assert with_rule == tested
-

@@ -19,8 +19,14 @@ FILE = "data/models/mcunet-5fps.json"
 
 def conv(c: int, k: int, side: int, **more: Any) -> dict[str, Any]:
     return {
-        "in_channel": c, "out_channel": k, "kernel_size": [side, side], "x_scale": 0.02,
-        "x_zero": 0, "y_scale": 0.02, "y_zero": 0, **more,
+        "in_channel": c,
+        "out_channel": k,
+        "kernel_size": [side, side],
+        "x_scale": 0.02,
+        "x_zero": 0,
+        "y_scale": 0.02,
+        "y_zero": 0,
+        **more,
     }
 
 
@@ -28,16 +34,23 @@ def small() -> tuple[dict[str, Any], dict[str, Any]]:
     """A net of one block, as .json and .npz contents."""
     same = {"x_scale": 0.02, "x_zero": 0, "y_scale": 0.02, "y_zero": 0}
     block = {
-        "pointwise1": None, "depthwise": conv(4, 4, 3, groups=4, depthwise=True),
-        "pointwise2": conv(4, 4, 1), "residual": same,
+        "pointwise1": None,
+        "depthwise": conv(4, 4, 3, groups=4, depthwise=True),
+        "pointwise2": conv(4, 4, 1),
+        "residual": same,
     }
     net = {
-        "input": {"shape": [1, 6, 6, 3]}, "first_conv": conv(3, 4, 3), "blocks": [block],
-        "feature_mix": None, "classifier": conv(4, 5, 1),
+        "input": {"shape": [1, 6, 6, 3]},
+        "first_conv": conv(3, 4, 3),
+        "blocks": [block],
+        "feature_mix": None,
+        "classifier": conv(4, 5, 1),
     }
     shapes = {
-        "first_conv": (4, 3, 3, 3), "block0/depthwise": (4, 3, 3, 1),
-        "block0/pointwise2": (4, 1, 1, 4), "classifier": (5, 1, 1, 4),
+        "first_conv": (4, 3, 3, 3),
+        "block0/depthwise": (4, 3, 3, 1),
+        "block0/pointwise2": (4, 1, 1, 4),
+        "classifier": (5, 1, 1, 4),
     }
     arrays: dict[str, Any] = {}
     for name, shape in shapes.items():
@@ -57,7 +70,12 @@ def test_small_net(tmp_path: Path) -> None:
     graph = load_model(save(tmp_path, *small()))
     verify(graph, Stage.IMPORT)
     assert [n.layer for n in graph.nodes] == [
-        "first_conv", "block0/depthwise", "block0/pointwise2", "block0/add", "pool", "classifier",
+        "first_conv",
+        "block0/depthwise",
+        "block0/pointwise2",
+        "block0/add",
+        "pool",
+        "classifier",
     ]
     assert graph.type("block0/depthwise/weight").shape == (1, 3, 3, 4)
     assert graph.meta["depthwise_layout"] == "ohw1"

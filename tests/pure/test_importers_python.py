@@ -15,7 +15,7 @@ from tinyengine.ir.tensor import Quant, dequantise
 from tinyengine.ir.text import write
 from tinyengine.sim.run import run
 
-SOURCE = '''
+SOURCE = """
 def net(t):
     x = t.input((8, 8, 3), scale=1 / 128)
     x = t.conv(x, 4, kernel=3, stride=2, activation="relu", name="stem")
@@ -33,7 +33,7 @@ def forgets(t):
     t.input((8, 8, 3))
 
 number = 3
-'''
+"""
 
 
 @pytest.fixture
@@ -47,7 +47,11 @@ def test_a_net_in_a_few_lines(file: Path) -> None:
     before = set(sys.modules)
     graph = load_model(f"{file}:net")
     assert list(dict.fromkeys(n.layer for n in graph.nodes)) == [
-        "stem", "depthwise_1", "add_2", "mean_3", "classifier",
+        "stem",
+        "depthwise_1",
+        "add_2",
+        "mean_3",
+        "classifier",
     ]
     assert graph.name == "net" and graph.meta["source"] == "python"
     assert write(load_model(f"{file}:net")) == write(graph), "not reproducible"

@@ -50,6 +50,7 @@ def half_up(x: Fraction) -> int:
 
 # ---- fixed point ------------------------------------------------------------------------------
 
+
 @given(int32, int32)
 @example(fixed.INT32_MIN, fixed.INT32_MIN)
 @example(-1, 1 << 30)
@@ -121,6 +122,7 @@ def test_to_i32_saturates(x: float) -> None:
 
 # ---- exp, log, random numbers -----------------------------------------------------------------
 
+
 def test_exp_is_close_to_the_truth() -> None:
     x = np.concatenate([np.linspace(-87, 88, 200_001), np.linspace(-1e-3, 1e-3, 2001)])
     x = x.astype(np.float32)
@@ -143,6 +145,7 @@ def test_log_of_one_is_nothing() -> None:
 
 def test_mix32() -> None:
     """Known values of "lowbias32"; and no two of a million inputs meet."""
+
     def plain(x: int) -> int:
         x = (x ^ x >> 16) * 0x7FEB352D & 0xFFFFFFFF
         x = (x ^ x >> 15) * 0x846CA68B & 0xFFFFFFFF
@@ -161,14 +164,17 @@ def test_uniform_numbers_are_uniform_and_independent() -> None:
     counts = np.histogram(u, 64, (0, 1))[0]
     chi = ((counts - len(u) / 64) ** 2 / (len(u) / 64)).sum()
     assert chi < 63 + 5 * math.sqrt(2 * 63)
-    others = (uniform(tensor_key("a/weight"), SEED, STEP + np.uint32(1), index),
-              uniform(tensor_key("a/weight"), SEED + np.uint32(1), STEP, index),
-              uniform(tensor_key("b/weight"), SEED, STEP, index))
+    others = (
+        uniform(tensor_key("a/weight"), SEED, STEP + np.uint32(1), index),
+        uniform(tensor_key("a/weight"), SEED + np.uint32(1), STEP, index),
+        uniform(tensor_key("b/weight"), SEED, STEP, index),
+    )
     for other in others:
         assert abs(np.corrcoef(u, other)[0, 1]) < 0.012  # five standard deviations
 
 
 # ---- updates ----------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("delta", [0.3, -0.3, 0.001, 2.75, -7.5])
 def test_stochastic_rounding_has_no_bias(delta: float) -> None:
@@ -186,15 +192,27 @@ def test_nearest_rounding_ties_to_even() -> None:
     assert step.tolist() == [0, -2, 0, 2, -2, 0, -(2**31), 0]
 
 
-def sgd_i8(rounding: str, w: Array, g: Array, ratio: Array, fraction: Array | None = None,
-           step: int = 0, **attributes: object) -> list[Array]:
+def sgd_i8(
+    rounding: str,
+    w: Array,
+    g: Array,
+    ratio: Array,
+    fraction: Array | None = None,
+    step: int = 0,
+    **attributes: object,
+) -> list[Array]:
     """One update of w (k, 1, 1, c) with lr 0.5."""
     op = SgdI8(rounding, 0, 77, **attributes)
-    shapes = [(w, DType.I8), (g, DType.F32), (ratio, DType.F32), *(
-        (np.zeros(()), t) for t in (DType.F32, DType.U32, DType.U32))]
+    shapes = [
+        (w, DType.I8),
+        (g, DType.F32),
+        (ratio, DType.F32),
+        *((np.zeros(()), t) for t in (DType.F32, DType.U32, DType.U32)),
+    ]
     extra = [] if fraction is None else [fraction]
     ins = [TensorType(a.shape, t) for a, t in shapes] + [
-        TensorType(f.shape, DType.I8) for f in extra]
+        TensorType(f.shape, DType.I8) for f in extra
+    ]
     sig = Signature(tuple(ins), tuple(TensorType(w.shape, DType.I8) for _ in range(1 + len(extra))))
     op.check(sig)
     return list(op.evaluate(sig, [w, g, ratio, LR, SEED, np.uint32(step), *extra]))
@@ -241,8 +259,9 @@ def test_master16_adds_up_what_nearest_loses() -> None:
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=7, unique=True), st.integers(0, 99))
-def test_a_pruned_update_draws_the_random_numbers_of_the_whole(channels: list[int],
-                                                              seed: int) -> None:
+def test_a_pruned_update_draws_the_random_numbers_of_the_whole(
+    channels: list[int], seed: int
+) -> None:
     random = np.random.default_rng(seed)
     w = random.integers(-100, 100, (3, 1, 1, 7)).astype(np.int8)
     g = random.normal(size=w.shape).astype(np.float32) * 2
@@ -285,26 +304,41 @@ def test_float_updates_stay_finite() -> None:
 
 # ---- forward operators against plain loops ------------------------------------------------------
 
+
 def requantised(total: int, multiplier: int, shift: int, zero: int, lo: int, hi: int) -> int:
     total = min(max(total, fixed.INT32_MIN), fixed.INT32_MAX)
-    return min(max(int(fixed.requantise(*map(np.asarray, (total, multiplier, shift)))) + zero, lo),
-               hi)
+    return min(
+        max(int(fixed.requantise(*map(np.asarray, (total, multiplier, shift)))) + zero, lo), hi
+    )
 
 
 @quick
-@given(st.integers(1, 3), st.integers(1, 3), st.tuples(*[st.integers(1, 3)] * 4),
-       st.tuples(*[st.integers(0, 2)] * 4), st.booleans(), st.integers(0, 999))
+@given(
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.tuples(*[st.integers(1, 3)] * 4),
+    st.tuples(*[st.integers(0, 2)] * 4),
+    st.booleans(),
+    st.integers(0, 999),
+)
 def test_convolutions_equal_plain_loops(
-    c: int, k: int, sizes: tuple[int, int, int, int], padding: tuple[int, int, int, int],
-    depthwise: bool, seed: int,
+    c: int,
+    k: int,
+    sizes: tuple[int, int, int, int],
+    padding: tuple[int, int, int, int],
+    depthwise: bool,
+    seed: int,
 ) -> None:
     kh, kw, sy, sx = sizes
     w = Window((kh, kw), (sy, sx), padding, (1 + seed % 2, 1 + seed % 3))
     assume(min(w.out_size((5, 4))) >= 1)
     net = Net(seed)
     x_name = net.input(5, 4, c)
-    y_name = (net.depthwise(x_name, k, w, 0.03, -100, 90) if depthwise
-              else net.conv(x_name, k, w, 0.03, -100, 90))
+    y_name = (
+        net.depthwise(x_name, k, w, 0.03, -100, 90)
+        if depthwise
+        else net.conv(x_name, k, w, 0.03, -100, 90)
+    )
     graph = net.graph(y_name)
     values = run(graph, {"x": net.codes((1, 5, 4, c), -128)})
     x, weight, bias, multiplier, shift = (values[n] for n in graph.nodes[0].inputs)
@@ -346,11 +380,14 @@ def test_average_counts_real_pixels_only() -> None:
     assert y[0, :, :, 0].tolist() == [[10, 15, 20], [20, 25, 31], [30, 36, 41]]
 
 
-@pytest.mark.parametrize(("window", "said"), [
-    (Window((2, 2), padding=(0, 2, 0, 0)), "must be less than the kernel"),
-    (Window((2, 2), padding=(0, 0, 2, 0)), "must be less than the kernel"),
-    (Window((2, 2), dilation=(2, 1)), "pools have none"),
-])
+@pytest.mark.parametrize(
+    ("window", "said"),
+    [
+        (Window((2, 2), padding=(0, 2, 0, 0)), "must be less than the kernel"),
+        (Window((2, 2), padding=(0, 0, 2, 0)), "must be less than the kernel"),
+        (Window((2, 2), dilation=(2, 1)), "pools have none"),
+    ],
+)
 def test_pools_whose_windows_see_no_pixel_are_refused(window: Window, said: str) -> None:
     type_ = TensorType((1, 3, 3, 1), DType.I8, Quant.per_tensor(0.1))
     out = TensorType((1, *window.out_size((3, 3)), 1), DType.I8, type_.quant)
@@ -367,8 +404,10 @@ def test_add_and_mul_are_within_a_step_of_the_real_result(
     three: tuple[float, float, float], codes: tuple[int, ...], op: type[Add | Mul]
 ) -> None:
     q_a, q_b, *zeros = codes
-    types = [TensorType((1, 1), DType.I8, Quant.per_tensor(s, z))
-             for s, z in zip(three, zeros, strict=True)]
+    types = [
+        TensorType((1, 1), DType.I8, Quant.per_tensor(s, z))
+        for s, z in zip(three, zeros, strict=True)
+    ]
     sig = Signature(tuple(types[:2]), (types[2],))
     op().check(sig)
     (y,) = op().evaluate(sig, [np.full((1, 1), q, np.int8) for q in (q_a, q_b)])

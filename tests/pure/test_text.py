@@ -76,16 +76,26 @@ def test_without_data_shapes_survive() -> None:
 
 any_text = st.text(max_size=12)
 names = st.text(
-    st.characters(exclude_categories=("C", "Z"), exclude_characters=",()"), min_size=1, max_size=9)
+    st.characters(exclude_categories=("C", "Z"), exclude_characters=",()"), min_size=1, max_size=9
+)
 scales = st.floats(2.0**-40, 2.0**40, width=32)
 
 
 @settings(max_examples=150, deadline=None)
-@given(any_text, st.lists(names, min_size=2, max_size=2, unique=True), any_text,
-       st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), any_text, max_size=3),
-       st.lists(scales, min_size=1, max_size=4), st.integers(-128, 127))
+@given(
+    any_text,
+    st.lists(names, min_size=2, max_size=2, unique=True),
+    any_text,
+    st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), any_text, max_size=3),
+    st.lists(scales, min_size=1, max_size=4),
+    st.integers(-128, 127),
+)
 def test_round_trip_of_any_names_and_scales(
-    graph_name: str, values: list[str], layer: str, meta: dict[str, str], many: list[float],
+    graph_name: str,
+    values: list[str],
+    layer: str,
+    meta: dict[str, str],
+    many: list[float],
     zero: int,
 ) -> None:
     b = Builder(graph_name)
@@ -138,23 +148,26 @@ def test_comments_and_empty_lines_are_skipped() -> None:
     assert parse(commented) == parse(text)
 
 
-@pytest.mark.parametrize(("line", "said"), [
-    ("input x i8[1]", "expected a name with '%'"),
-    ("input %x i9[1]", "'i9' is not a valid DType"),
-    ("magic %x i8[1]", "'magic' is not a valid Role"),
-    ('%y i8[1] activation = warp(%x) {} @"a"', "unknown operator 'warp'"),
-    ('%y i8[1] activation = add(%x, %x) {lo=1, up=2} @"a"', "up"),
-    ('%y i8[1] activation = add(%x, %x) {lo=1 @"a"', "at the end"),
-    ('%y i8[1] activation = add(%x, %x) {lo=} @"a"', "attribute '' is not a number"),
-    ('%y i8[1] noise = add(%x, %x) {lo=1, hi=2} @"a"', "'noise' is not a valid Role"),
-    ('constant %c i8[3] = "AAA="', "cannot reshape"),
-    ('constant %c i32[1] = "AAA="', "buffer size"),
-    ('constant %c i8[2] = "!"', ""),
-    ("update %a", "not enough values"),
-    ("input %x i8[1]\ninput %x i8[1]", "'x' is declared twice"),
-    ('input %x i8[1]\n%x i8[1] activation = reshape(%x) {} @"a"', "'x' is declared twice"),
-    ('input %x i8[1]\nconstant %x i8[1] = "AA=="', "'x' is declared twice"),
-])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("input x i8[1]", "expected a name with '%'"),
+        ("input %x i9[1]", "'i9' is not a valid DType"),
+        ("magic %x i8[1]", "'magic' is not a valid Role"),
+        ('%y i8[1] activation = warp(%x) {} @"a"', "unknown operator 'warp'"),
+        ('%y i8[1] activation = add(%x, %x) {lo=1, up=2} @"a"', "up"),
+        ('%y i8[1] activation = add(%x, %x) {lo=1 @"a"', "at the end"),
+        ('%y i8[1] activation = add(%x, %x) {lo=} @"a"', "attribute '' is not a number"),
+        ('%y i8[1] noise = add(%x, %x) {lo=1, hi=2} @"a"', "'noise' is not a valid Role"),
+        ('constant %c i8[3] = "AAA="', "cannot reshape"),
+        ('constant %c i32[1] = "AAA="', "buffer size"),
+        ('constant %c i8[2] = "!"', ""),
+        ("update %a", "not enough values"),
+        ("input %x i8[1]\ninput %x i8[1]", "'x' is declared twice"),
+        ('input %x i8[1]\n%x i8[1] activation = reshape(%x) {} @"a"', "'x' is declared twice"),
+        ('input %x i8[1]\nconstant %x i8[1] = "AA=="', "'x' is declared twice"),
+    ],
+)
 def test_a_broken_line_is_named(line: str, said: str) -> None:
     with pytest.raises(ModelError) as caught:
         parse(f'graph "g"\n{line}\n')

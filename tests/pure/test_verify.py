@@ -35,8 +35,11 @@ def trained(graph: Graph) -> Graph:
         axis = type_.quant.axis if type_.quant else 0
         assert axis is not None
         ratio = b.constant(f"{name}.ratio", np.ones(type_.shape[axis]), DType.F32)
-        op = (SgdI32("nearest", tensor_key(name)) if type_.dtype is DType.I32
-              else SgdI8("nearest", axis, tensor_key(name)))
+        op = (
+            SgdI32("nearest", tensor_key(name))
+            if type_.dtype is DType.I32
+            else SgdI8("nearest", axis, tensor_key(name))
+        )
         out = b.node(op, (name, gradient, ratio, *tail), [(f"{name}.next", type_)], name)
         b.updates.append((name, out[0]))
     b.gradients = []
@@ -46,9 +49,17 @@ def trained(graph: Graph) -> Graph:
 FORWARD = residual_net()
 BACKWARD = backward(FORWARD)
 SCHEDULED = trained(BACKWARD)
-BASE = {Stage.IMPORT: FORWARD, Stage.FOLD: FORWARD, Stage.QUANTISE: FORWARD,
-        Stage.BACKWARD: BACKWARD, Stage.PRUNE: BACKWARD, Stage.FUSE: BACKWARD,
-        Stage.SIMPLIFY: BACKWARD, Stage.UPDATE: SCHEDULED, Stage.SCHEDULE: SCHEDULED}
+BASE = {
+    Stage.IMPORT: FORWARD,
+    Stage.FOLD: FORWARD,
+    Stage.QUANTISE: FORWARD,
+    Stage.BACKWARD: BACKWARD,
+    Stage.PRUNE: BACKWARD,
+    Stage.FUSE: BACKWARD,
+    Stage.SIMPLIFY: BACKWARD,
+    Stage.UPDATE: SCHEDULED,
+    Stage.SCHEDULE: SCHEDULED,
+}
 
 
 def with_value(at: str, **changes: object) -> Mutation:
@@ -66,7 +77,8 @@ def with_quant(name: str, quant: Quant | None) -> Mutation:
 
 def with_new(*new: Value) -> Mutation:
     return lambda graph: replace(
-        graph, values=MappingProxyType({**graph.values, **{v.name: v for v in new}}))
+        graph, values=MappingProxyType({**graph.values, **{v.name: v for v in new}})
+    )
 
 
 def with_node(of_layer: str, **changes: object) -> Mutation:
@@ -99,8 +111,9 @@ def hoisted(name: str) -> Mutation:
     def mutate(graph: Graph) -> Graph:
         early = [n for n in graph.nodes if n.outputs[0] in (f"d_{name}", f"{name}.next")]
         rest = [n for n in graph.nodes if n not in early]
-        at = next(i for i, n in enumerate(rest) if isinstance(n.op, Conv2dBwdInput)
-                  and name in n.inputs)
+        at = next(
+            i for i, n in enumerate(rest) if isinstance(n.op, Conv2dBwdInput) and name in n.inputs
+        )
         return replace(graph, nodes=(*rest[:at], *early, *rest[at:]))
 
     return mutate
@@ -113,8 +126,7 @@ def two_samples() -> Graph:
 
 
 def without_trainable(name: str) -> Mutation:
-    return lambda graph: replace(
-        graph, gradients=tuple(p for p in graph.gradients if p[0] != name))
+    return lambda graph: replace(graph, gradients=tuple(p for p in graph.gradients if p[0] != name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +136,9 @@ class BiasGradFork(BiasGrad):
 
 W, B = "conv3/weight", "conv3/bias"
 BITS = TensorType((1, 5), DType.B1)
-SPARE = Value("spare", TensorType((2,), DType.F32), Role.CONSTANT,
-              np.broadcast_to(np.float32(1), (2,)))
+SPARE = Value(
+    "spare", TensorType((2,), DType.F32), Role.CONSTANT, np.broadcast_to(np.float32(1), (2,))
+)
 THREE = MappingProxyType({n: Quant.per_axis(np.full(n, 0.01), 0) for n in (3, 6)})
 
 THREE_AXIS_3 = Quant.per_axis(np.full(6, 0.01), 3)
@@ -134,8 +147,12 @@ THREE_AXIS_3 = Quant.per_axis(np.full(6, 0.01), 3)
 BROKEN: list[tuple[str, Stage, Mutation, str]] = [
     ("V01", Stage.IMPORT, with_new(Value("a b", BITS, Role.ACTIVATION)), "value 'a b'"),
     ("V01", Stage.FOLD, with_value("conv1", name="other"), "under the name 'conv1'"),
-    ("V02", Stage.FOLD, with_node("add4", inputs=("conv1", "ghost")),
-     "layer 'add4', value 'ghost': no such value"),
+    (
+        "V02",
+        Stage.FOLD,
+        with_node("add4", inputs=("conv1", "ghost")),
+        "layer 'add4', value 'ghost': no such value",
+    ),
     ("V02", Stage.FOLD, lambda g: replace(g, outputs=("gone",)), "value 'gone'"),
     ("V03", Stage.FOLD, appended(FORWARD.nodes[3]), "nodes 3 and 7 both make it"),
     ("V03", Stage.FOLD, lambda g: replace(g, inputs=("x", "x")), "input twice"),
@@ -159,8 +176,12 @@ BROKEN: list[tuple[str, Stage, Mutation, str]] = [
     ("V09", Stage.FOLD, with_node("conv7", layer=""), "no layer name"),
     ("V10", Stage.FOLD, with_node("add4", inputs=("conv1", "x")), "does not broadcast"),
     ("V10", Stage.FOLD, with_node("conv1", op=replace(FORWARD.nodes[0].op, hi=128)), "[-100, 128]"),
-    ("V11", Stage.FOLD, with_data("conv3/multiplier", lambda a: np.add(a, 4000, out=a)),
-     "channel 0 is multiplied by"),
+    (
+        "V11",
+        Stage.FOLD,
+        with_data("conv3/multiplier", lambda a: np.add(a, 4000, out=a)),
+        "channel 0 is multiplied by",
+    ),
     ("V11", Stage.IMPORT, with_data("conv3/shift", lambda a: a.fill(-40)), "beyond [-31, 30]"),
     ("V11", Stage.FOLD, with_quant("conv3/bias", THREE[6]), "off input x weight"),
     ("V10", Stage.FOLD, with_quant(W, None), "weight must be symmetric"),
@@ -170,26 +191,55 @@ BROKEN: list[tuple[str, Stage, Mutation, str]] = [
     ("V13", Stage.FOLD, lambda g: replace(g, meta={"weather": "fine"}), "meta key 'weather'"),
     ("V14", Stage.QUANTISE, lambda g: replace(g, updates=((W, "conv3"),)), "paired with 'conv3'"),
     ("V14", Stage.QUANTISE, with_value("conv3", role=Role.GRADIENT), "before differentiation"),
-    ("V15", Stage.BACKWARD,
-     lambda g: replace(g, gradients=(*g.gradients, ("conv3/shift", f"d_{B}"))), "role constant"),
-    ("V15", Stage.BACKWARD, lambda g: replace(g, gradients=(*g.gradients, g.gradients[0])),
-     "two gradients"),
+    (
+        "V15",
+        Stage.BACKWARD,
+        lambda g: replace(g, gradients=(*g.gradients, ("conv3/shift", f"d_{B}"))),
+        "role constant",
+    ),
+    (
+        "V15",
+        Stage.BACKWARD,
+        lambda g: replace(g, gradients=(*g.gradients, g.gradients[0])),
+        "two gradients",
+    ),
     ("V15", Stage.BACKWARD, lambda g: replace(g, gradients=((W, f"d_{B}"),)), "f32 (6,) is the"),
     ("V16", Stage.BACKWARD, without_trainable(W), f"value '{W}': no gradient reaches it"),
-    ("V17", Stage.SCHEDULE, lambda g: replace(g, updates=((W, f"{B}.next"),)),
-     "i32 (6,) takes the place of 'conv3/weight' i8 (6, 1, 1, 6)"),
-    ("V17", Stage.UPDATE, lambda g: replace(g, updates=(("conv3/shift", f"{B}.next"),)),
-     "role constant"),
+    (
+        "V17",
+        Stage.SCHEDULE,
+        lambda g: replace(g, updates=((W, f"{B}.next"),)),
+        "i32 (6,) takes the place of 'conv3/weight' i8 (6, 1, 1, 6)",
+    ),
+    (
+        "V17",
+        Stage.UPDATE,
+        lambda g: replace(g, updates=(("conv3/shift", f"{B}.next"),)),
+        "role constant",
+    ),
     ("V17", Stage.UPDATE, lambda g: replace(g, updates=((B, B),)), "not made by a node"),
-    ("V18", Stage.UPDATE, lambda g: replace(g, updates=(*g.updates, (B, f"{B}.next"))),
-     "stands in 2 updates"),
-    ("V19", Stage.PRUNE,
-     appended(Node(Inside(0, 1), ("conv7",), ("bits",), "extra"),
-              Value("bits", TensorType((1, 1, 1, 5), DType.B1), Role.ACTIVATION)),
-     "layer 'extra', value 'bits': nothing needs"),
+    (
+        "V18",
+        Stage.UPDATE,
+        lambda g: replace(g, updates=(*g.updates, (B, f"{B}.next"))),
+        "stands in 2 updates",
+    ),
+    (
+        "V19",
+        Stage.PRUNE,
+        appended(
+            Node(Inside(0, 1), ("conv7",), ("bits",), "extra"),
+            Value("bits", TensorType((1, 1, 1, 5), DType.B1), Role.ACTIVATION),
+        ),
+        "layer 'extra', value 'bits': nothing needs",
+    ),
     ("V19", Stage.SIMPLIFY, with_new(SPARE), "value 'spare': nothing reads it"),
-    ("V20", Stage.SCHEDULE, with_value("conv3/shift", role=Role.STATE),
-     "value 'conv3/shift': its role is state, but nothing updates it"),
+    (
+        "V20",
+        Stage.SCHEDULE,
+        with_value("conv3/shift", role=Role.STATE),
+        "value 'conv3/shift': its role is state, but nothing updates it",
+    ),
     ("V21", Stage.SCHEDULE, hoisted(W), f"value '{W}': node"),
     ("V22", Stage.SCHEDULE, lambda g: replace(g, gradients=((B, f"d_{B}"),)), "still a result"),
 ]
@@ -201,7 +251,8 @@ def test_valid_graphs_pass_after_every_stage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "stage", "mutate", "said"), BROKEN, ids=[f"{b[0]}-{i}" for i, b in enumerate(BROKEN)])
+    ("code", "stage", "mutate", "said"), BROKEN, ids=[f"{b[0]}-{i}" for i, b in enumerate(BROKEN)]
+)
 def test_broken_rule_is_named(code: str, stage: Stage, mutate: Mutation, said: str) -> None:
     kind = ModelError if stage is Stage.IMPORT else InternalError
     with pytest.raises(kind) as caught:
@@ -235,7 +286,7 @@ def test_message_shows_the_lines_around() -> None:
     lines = str(caught.value).splitlines()[1:]
     starts = [f"{'>' if i == 3 else ' '} {i:4} |" for i in range(1, 6)]
     assert [line[:8] for line in lines] == starts
-    assert "= add(%conv1, %x) {lo=-128, hi=127} @\"add4\"" in lines[2]
+    assert '= add(%conv1, %x) {lo=-128, hi=127} @"add4"' in lines[2]
     assert max(map(len, lines)) <= 170
 
 

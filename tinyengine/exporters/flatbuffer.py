@@ -40,7 +40,11 @@ class Writer:
         self._codes: list[tuple[int, int]] = []
 
     def tensor(
-        self, name: str, shape: Sequence[int], dtype: DType, quant: Quant | None,
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: DType,
+        quant: Quant | None,
         data: Array | None = None,
     ) -> int:
         """Add a tensor; returns its index."""
@@ -56,7 +60,11 @@ class Writer:
         return len(self._tensors) - 1
 
     def operator(
-        self, kind: str, version: int, inputs: Sequence[int], outputs: Sequence[int],
+        self,
+        kind: str,
+        version: int,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
         options: Options | None,
     ) -> None:
         """Add an operator; `kind` as in the schema: CONV_2D."""
@@ -75,27 +83,38 @@ class Writer:
 
     def finish(self, name: str, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """The file."""
-        graph = self._table("SubGraph", {
-            "Name": self._b.CreateString(name),
-            "Tensors": self._offsets(self._tensors),
-            "Inputs": self._b.CreateNumpyVector(np.array(inputs, np.int32)),
-            "Outputs": self._b.CreateNumpyVector(np.array(outputs, np.int32)),
-            "Operators": self._offsets(self._operators),
-        })
+        graph = self._table(
+            "SubGraph",
+            {
+                "Name": self._b.CreateString(name),
+                "Tensors": self._offsets(self._tensors),
+                "Inputs": self._b.CreateNumpyVector(np.array(inputs, np.int32)),
+                "Outputs": self._b.CreateNumpyVector(np.array(outputs, np.int32)),
+                "Operators": self._offsets(self._operators),
+            },
+        )
         codes = [
             # The first field holds only numbers up to 127; readers take the larger of the two.
-            self._table("OperatorCode", {
-                "DeprecatedBuiltinCode": min(code, 127), "BuiltinCode": code, "Version": version,
-            })
+            self._table(
+                "OperatorCode",
+                {
+                    "DeprecatedBuiltinCode": min(code, 127),
+                    "BuiltinCode": code,
+                    "Version": version,
+                },
+            )
             for code, version in self._codes
         ]
-        model = self._table("Model", {
-            "Version": SCHEMA_VERSION,
-            "OperatorCodes": self._offsets(codes),
-            "Subgraphs": self._offsets([graph]),
-            "Description": self._b.CreateString("tinyengine"),
-            "Buffers": self._offsets(self._buffers),
-        })
+        model = self._table(
+            "Model",
+            {
+                "Version": SCHEMA_VERSION,
+                "OperatorCodes": self._offsets(codes),
+                "Subgraphs": self._offsets([graph]),
+                "Description": self._b.CreateString("tinyengine"),
+                "Buffers": self._offsets(self._buffers),
+            },
+        )
         self._b.Finish(model, b"TFL3")
         return bytes(self._b.Output())
 
@@ -126,8 +145,11 @@ class Writer:
         if quant is None:
             return None
         zeros = np.full(len(quant.scale), quant.zero_point, np.int64)
-        return self._table("QuantizationParameters", {
-            "Scale": self._b.CreateNumpyVector(np.array(quant.scale, np.float32)),
-            "ZeroPoint": self._b.CreateNumpyVector(zeros),
-            "QuantizedDimension": quant.axis or 0,
-        })
+        return self._table(
+            "QuantizationParameters",
+            {
+                "Scale": self._b.CreateNumpyVector(np.array(quant.scale, np.float32)),
+                "ZeroPoint": self._b.CreateNumpyVector(zeros),
+                "QuantizedDimension": quant.axis or 0,
+            },
+        )

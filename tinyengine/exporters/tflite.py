@@ -91,7 +91,11 @@ class _Exporter:
         return self.writer.tensor(name, data.shape, DType.I32, None, data)
 
     def emit(
-        self, kind: str, version: int, node: Node, options: Options | None,
+        self,
+        kind: str,
+        version: int,
+        node: Node,
+        options: Options | None,
         inputs: list[int] | None = None,
     ) -> None:
         """An operator that makes the node's output."""
@@ -138,8 +142,11 @@ def _padding(window: Window, size: tuple[int, int]) -> int | None:
 
 def _conv_fields(window: Window, padding: int, fused: int) -> dict[str, int]:
     return {
-        "Padding": padding, "StrideW": window.stride[1], "StrideH": window.stride[0],
-        "DilationWFactor": window.dilation[1], "DilationHFactor": window.dilation[0],
+        "Padding": padding,
+        "StrideW": window.stride[1],
+        "StrideH": window.stride[0],
+        "DilationWFactor": window.dilation[1],
+        "DilationHFactor": window.dilation[0],
         "FusedActivationFunction": fused,
     }
 
@@ -225,8 +232,11 @@ def _pool(e: _Exporter, node: Node, op: Op) -> None:
             f"layer '{node.layer}': padding {window.padding} is neither TFLite's SAME nor VALID"
         )
     fields = {
-        "Padding": padding, "StrideW": window.stride[1], "StrideH": window.stride[0],
-        "FilterWidth": window.kernel[1], "FilterHeight": window.kernel[0],
+        "Padding": padding,
+        "StrideW": window.stride[1],
+        "StrideH": window.stride[0],
+        "FilterWidth": window.kernel[1],
+        "FilterHeight": window.kernel[0],
         "FusedActivationFunction": e.fused(node, op.lo, op.hi),
     }
     kind = "AVERAGE_POOL_2D" if isinstance(op, AvgPool) else "MAX_POOL_2D"
@@ -248,8 +258,10 @@ def _lut(e: _Exporter, node: Node, op: Op) -> None:
     assert isinstance(op, Lut)
     x, y = e.graph.type(node.inputs[0]), e.graph.type(node.outputs[0])
     known = {
-        "requantise": ("QUANTIZE", "Quantize", "none"), "relu": ("RELU", None, "relu"),
-        "relu6": ("RELU6", None, "relu6"), "logistic": ("LOGISTIC", None, "none"),
+        "requantise": ("QUANTIZE", "Quantize", "none"),
+        "relu": ("RELU", None, "relu"),
+        "relu6": ("RELU6", None, "relu6"),
+        "logistic": ("LOGISTIC", None, "none"),
     }
     if op.function not in known:
         raise ModelError(f"layer '{node.layer}': function '{op.function}' has no TFLite operator")
@@ -305,7 +317,19 @@ def _dequantize(e: _Exporter, node: Node, op: Op) -> None:
 
 
 _RULES: Mapping[type[Op], Callable[[_Exporter, Node, Op], None]] = {
-    Conv2d: _conv, DepthwiseConv2d: _depthwise, Add: _add, Mul: _mul, AvgPool: _pool,
-    MaxPool: _pool, Mean: _mean, Lut: _lut, Softmax: _softmax, Pad: _pad, Concat: _concat,
-    Reshape: _reshape, Transpose: _transpose, Quantize: _quantize, Dequantize: _dequantize,
+    Conv2d: _conv,
+    DepthwiseConv2d: _depthwise,
+    Add: _add,
+    Mul: _mul,
+    AvgPool: _pool,
+    MaxPool: _pool,
+    Mean: _mean,
+    Lut: _lut,
+    Softmax: _softmax,
+    Pad: _pad,
+    Concat: _concat,
+    Reshape: _reshape,
+    Transpose: _transpose,
+    Quantize: _quantize,
+    Dequantize: _dequantize,
 }

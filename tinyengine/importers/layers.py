@@ -98,7 +98,12 @@ class Layers:
         return self.node(op, inputs, TensorType(shape, DType.I8, out), layer)
 
     def dense(
-        self, x: str, kernel: Kernel, out: Quant, span: tuple[int, int], layer: str,
+        self,
+        x: str,
+        kernel: Kernel,
+        out: Quant,
+        span: tuple[int, int],
+        layer: str,
         shape: tuple[int, ...] | None = None,
     ) -> str:
         """Fully connected over the last axis of x, as a 1x1 convolution; (rows, k) comes out.
@@ -259,7 +264,10 @@ def make_quant(scale: float, zero_point: int, what: str) -> Quant:
 
 
 _RANGES: dict[str, tuple[float | None, float | None]] = {
-    "none": (None, None), "relu": (0.0, None), "relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0),
+    "none": (None, None),
+    "relu": (0.0, None),
+    "relu6": (0.0, 6.0),
+    "relu_n1_to_1": (-1.0, 1.0),
 }
 ACTIVATIONS = tuple(_RANGES)
 

@@ -43,8 +43,13 @@ class Net(Tracer):
     """
 
     def input(
-        self, shape: Sequence[int], scale: float = 1 / 128, zero_point: int = 0, *,
-        samples: Array | None = None, real: bool = False,
+        self,
+        shape: Sequence[int],
+        scale: float = 1 / 128,
+        zero_point: int = 0,
+        *,
+        samples: Array | None = None,
+        real: bool = False,
     ) -> Tensor:
         """The picture that comes in: `shape` without the batch.
 
@@ -70,11 +75,22 @@ class Net(Tracer):
         return self.finish(self.layers.node(Quantize(), (name,), type_, "quantize"))
 
     def conv(
-        self, x: Tensor, channels: int | None = None, *, kernel: int | Pair = 3,
-        stride: int | Pair = 1, padding: Padding = "same",
-        dilation: int | Pair = 1, activation: str = "none", weight: Any = None,
-        weight_scale: Any = None, bias: Any = None, per_channel: bool = True,
-        scale: float | None = None, zero_point: int = 0, name: str | None = None,
+        self,
+        x: Tensor,
+        channels: int | None = None,
+        *,
+        kernel: int | Pair = 3,
+        stride: int | Pair = 1,
+        padding: Padding = "same",
+        dilation: int | Pair = 1,
+        activation: str = "none",
+        weight: Any = None,
+        weight_scale: Any = None,
+        bias: Any = None,
+        per_channel: bool = True,
+        scale: float | None = None,
+        zero_point: int = 0,
+        name: str | None = None,
     ) -> Tensor:
         """Convolution. weight: (channels, kh, kw, c), real or int8 with weight_scale."""
         layer = self.layer(name, "conv2d")
@@ -86,19 +102,28 @@ class Net(Tracer):
             channels, kernel = sizes[0], (sizes[1], sizes[2])
         window = self.window(x, kernel, stride, padding, dilation, layer)
         shape = (self.channels(channels, layer), *window.kernel, x.shape[3])
-        given = Parameters(
-            weight, weight_scale, bias, per_channel, activation, scale, zero_point
-        )
+        given = Parameters(weight, weight_scale, bias, per_channel, activation, scale, zero_point)
         q, scales = self.weight(layer, shape, 0, given)
         total = choose.accumulate(window, self.centred(x), q, depthwise=False)
         made, out, span = self.kernel(x, q, scales, total, given, layer)
         return self.finish(self.layers.conv(x.name, made, window, out, span, layer))
 
     def depthwise(
-        self, x: Tensor, *, multiplier: int = 1, kernel: int | Pair = 3, stride: int | Pair = 1,
-        padding: Padding = "same", dilation: int | Pair = 1,
-        activation: str = "none", weight: Any = None, weight_scale: Any = None, bias: Any = None,
-        per_channel: bool = True, scale: float | None = None, zero_point: int = 0,
+        self,
+        x: Tensor,
+        *,
+        multiplier: int = 1,
+        kernel: int | Pair = 3,
+        stride: int | Pair = 1,
+        padding: Padding = "same",
+        dilation: int | Pair = 1,
+        activation: str = "none",
+        weight: Any = None,
+        weight_scale: Any = None,
+        bias: Any = None,
+        per_channel: bool = True,
+        scale: float | None = None,
+        zero_point: int = 0,
         name: str | None = None,
     ) -> Tensor:
         """Depthwise convolution. weight: (1, kh, kw, c * multiplier)."""
@@ -111,18 +136,24 @@ class Net(Tracer):
             multiplier, kernel = sizes[3] // x.shape[3], (sizes[1], sizes[2])
         window = self.window(x, kernel, stride, padding, dilation, layer)
         shape = (1, *window.kernel, self.channels(x.shape[3] * multiplier, layer))
-        given = Parameters(
-            weight, weight_scale, bias, per_channel, activation, scale, zero_point
-        )
+        given = Parameters(weight, weight_scale, bias, per_channel, activation, scale, zero_point)
         q, scales = self.weight(layer, shape, 3, given)
         total = choose.accumulate(window, self.centred(x), q, depthwise=True)
         made, out, span = self.kernel(x, q, scales, total, given, layer)
         return self.finish(self.layers.depthwise(x.name, made, window, out, span, layer))
 
     def dense(
-        self, x: Tensor, units: int | None = None, *, activation: str = "none",
-        weight: Any = None, weight_scale: Any = None, bias: Any = None,
-        scale: float | None = None, zero_point: int = 0, name: str | None = None,
+        self,
+        x: Tensor,
+        units: int | None = None,
+        *,
+        activation: str = "none",
+        weight: Any = None,
+        weight_scale: Any = None,
+        bias: Any = None,
+        scale: float | None = None,
+        zero_point: int = 0,
+        name: str | None = None,
     ) -> Tensor:
         """Fully connected over the last axis; (rows, units) comes out. weight: (units, c)."""
         layer = self.layer(name, "dense")
@@ -139,23 +170,39 @@ class Net(Tracer):
         return self.finish(self.layers.dense(x.name, made, out, span, layer))
 
     def add(
-        self, a: Tensor, b: Tensor, *, activation: str = "none", scale: float | None = None,
-        zero_point: int = 0, name: str | None = None,
+        self,
+        a: Tensor,
+        b: Tensor,
+        *,
+        activation: str = "none",
+        scale: float | None = None,
+        zero_point: int = 0,
+        name: str | None = None,
     ) -> Tensor:
         """a + b; b may have one value per channel, or one value."""
         layer = self.layer(name, "add")
         return self.binary(Add, a, b, activation, scale, zero_point, layer)
 
     def mul(
-        self, a: Tensor, b: Tensor, *, activation: str = "none", scale: float | None = None,
-        zero_point: int = 0, name: str | None = None,
+        self,
+        a: Tensor,
+        b: Tensor,
+        *,
+        activation: str = "none",
+        scale: float | None = None,
+        zero_point: int = 0,
+        name: str | None = None,
     ) -> Tensor:
         """a * b; b may have one value per channel (squeeze-and-excite), or one value."""
         layer = self.layer(name, "mul")
         return self.binary(Mul, a, b, activation, scale, zero_point, layer)
 
     def constant(
-        self, values: Any, *, scale: float | None = None, zero_point: int = 0,
+        self,
+        values: Any,
+        *,
+        scale: float | None = None,
+        zero_point: int = 0,
         name: str | None = None,
     ) -> Tensor:
         """A fixed operand of add or mul: real values, shape with the leading 1."""
@@ -169,8 +216,13 @@ class Net(Tracer):
         return Tensor(made, type_)
 
     def concat(
-        self, parts: Sequence[Tensor], *, axis: int = 3, scale: float | None = None,
-        zero_point: int = 0, name: str | None = None,
+        self,
+        parts: Sequence[Tensor],
+        *,
+        axis: int = 3,
+        scale: float | None = None,
+        zero_point: int = 0,
+        name: str | None = None,
     ) -> Tensor:
         """Join along `axis`. Parts of another quantisation are brought to one first."""
         layer = self.layer(name, "concat")
@@ -194,8 +246,13 @@ class Net(Tracer):
         return self.rescale(x, "requantise", quant.scale[0], quant.zero_point, layer).name
 
     def max_pool(
-        self, x: Tensor, kernel: int | Pair = 2, *, stride: int | Pair | None = None,
-        padding: Padding = "valid", activation: str = "none",
+        self,
+        x: Tensor,
+        kernel: int | Pair = 2,
+        *,
+        stride: int | Pair | None = None,
+        padding: Padding = "valid",
+        activation: str = "none",
         name: str | None = None,
     ) -> Tensor:
         """Largest value of each window; the stride is the kernel unless given."""
@@ -204,8 +261,13 @@ class Net(Tracer):
         return self.pool(MaxPool, x, window, activation, layer)
 
     def avg_pool(
-        self, x: Tensor, kernel: int | Pair | None = None, *, stride: int | Pair | None = None,
-        padding: Padding = "valid", activation: str = "none",
+        self,
+        x: Tensor,
+        kernel: int | Pair | None = None,
+        *,
+        stride: int | Pair | None = None,
+        padding: Padding = "valid",
+        activation: str = "none",
         name: str | None = None,
     ) -> Tensor:
         """Mean of each window's real pixels; over the whole picture unless a kernel is given."""
@@ -216,8 +278,14 @@ class Net(Tracer):
         return self.pool(AvgPool, x, window, activation, layer)
 
     def mean(
-        self, x: Tensor, axes: tuple[int, int] = (1, 2), *, keep: bool = False,
-        scale: float | None = None, zero_point: int = 0, name: str | None = None,
+        self,
+        x: Tensor,
+        axes: tuple[int, int] = (1, 2),
+        *,
+        keep: bool = False,
+        scale: float | None = None,
+        zero_point: int = 0,
+        name: str | None = None,
     ) -> Tensor:
         """Mean over axes first..last (neighbours); the input's quantisation unless given."""
         layer = self.layer(name, "mean")
@@ -259,8 +327,9 @@ class Net(Tracer):
         type_ = TensorType(shape, x.type.dtype, x.type.quant)
         return self.finish(self.layers.node(op, (x.name,), type_, layer))
 
-    def relu(self, x: Tensor, *, scale: float | None = None, zero_point: int = 0,
-             name: str | None = None) -> Tensor:
+    def relu(
+        self, x: Tensor, *, scale: float | None = None, zero_point: int = 0, name: str | None = None
+    ) -> Tensor:
         """max(x, 0); the input's quantisation unless given."""
         return self.rescale(x, "relu", scale, zero_point, self.layer(name, "relu"))
 
@@ -268,8 +337,9 @@ class Net(Tracer):
         """min(max(x, 0), 6) at the input's quantisation."""
         return self.rescale(x, "relu6", None, 0, self.layer(name, "relu6"))
 
-    def quantize(self, x: Tensor, scale: float, zero_point: int = 0, *,
-                 name: str | None = None) -> Tensor:
+    def quantize(
+        self, x: Tensor, scale: float, zero_point: int = 0, *, name: str | None = None
+    ) -> Tensor:
         """The same real values at another scale."""
         return self.rescale(x, "requantise", scale, zero_point, self.layer(name, "quantize"))
 

@@ -44,7 +44,8 @@ def _trace(module: types.ModuleType, path: Path, function: str) -> Graph:
     made = getattr(module, function, None)
     if not callable(made):
         own = [
-            name for name, item in vars(module).items()
+            name
+            for name, item in vars(module).items()
             if isinstance(item, types.FunctionType) and item.__module__ == _MODULE
         ]
         there = ", ".join(f"'{name}'" for name in own) or "none"

@@ -55,8 +55,16 @@ def parse_tflite(data: bytes, name: str) -> Graph:
         model = reader.model()
         _check(model)
         return _build(reader, model, name)
-    except (struct.error, IndexError, ValueError, TypeError, OverflowError, KeyError,
-            AttributeError, MemoryError) as error:
+    except (
+        struct.error,
+        IndexError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        KeyError,
+        AttributeError,
+        MemoryError,
+    ) as error:
         # What the flatbuffer reader raises depends on which byte is wrong.
         raise ModelError(
             f"not a valid .tflite: {type(error).__name__}: {error}"[:_MESSAGE_MAX]

@@ -192,9 +192,16 @@ class Reader:
             axis = int(quant.QuantizedDimension())
             special = special or bool(quant.DetailsType())
         return FileTensor(
-            index, name, self._ints(rank, tensor.ShapeAsNumpy),
+            index,
+            name,
+            self._ints(rank, tensor.ShapeAsNumpy),
             self._ints(tensor.ShapeSignatureLength(), tensor.ShapeSignatureAsNumpy),
-            int(tensor.Type()), scales, zeros, axis, int(tensor.Buffer()), special,
+            int(tensor.Type()),
+            scales,
+            zeros,
+            axis,
+            int(tensor.Buffer()),
+            special,
         )
 
 

@@ -50,8 +50,12 @@ def _kernel(context: Context, op: FileOperator, axis: int, rank: int) -> Kernel:
 
 
 def _window(
-    context: Context, op: FileOperator, kernel: tuple[int, int], options: Any,
-    dilation: tuple[int, int], layer: str,
+    context: Context,
+    op: FileOperator,
+    kernel: tuple[int, int],
+    options: Any,
+    dilation: tuple[int, int],
+    layer: str,
 ) -> Window:
     x = context.layers.type(context.value(op, 0)).shape
     if len(x) != 4:

@@ -122,8 +122,13 @@ class Tracer:
         return count
 
     def window(
-        self, x: Tensor, kernel: int | Pair, stride: int | Pair, padding: Padding,
-        dilation: int | Pair, layer: str,
+        self,
+        x: Tensor,
+        kernel: int | Pair,
+        stride: int | Pair,
+        padding: Padding,
+        dilation: int | Pair,
+        layer: str,
     ) -> Window:
         """The geometry on x; padding 'same', 'valid', one number, or (top, bottom, left, right)."""
         self.rank4(x, layer)
@@ -200,8 +205,14 @@ class Tracer:
         return choose.output_quant(real, activation)
 
     def binary(
-        self, op: type[Add] | type[Mul], a: Tensor, b: Tensor, activation: str,
-        scale: float | None, zero_point: int, layer: str,
+        self,
+        op: type[Add] | type[Mul],
+        a: Tensor,
+        b: Tensor,
+        activation: str,
+        scale: float | None,
+        zero_point: int,
+        layer: str,
     ) -> Tensor:
         """a op b, where b may be broadcast."""
         for x in (a, b):
@@ -221,7 +232,11 @@ class Tracer:
         return self.finish(self.layers.node(made, (a.name, b.name), type_, layer))
 
     def pool(
-        self, op: type[AvgPool] | type[MaxPool], x: Tensor, window: Window, activation: str,
+        self,
+        op: type[AvgPool] | type[MaxPool],
+        x: Tensor,
+        window: Window,
+        activation: str,
         layer: str,
     ) -> Tensor:
         """A pool; the output has the input's quantisation."""

@@ -41,12 +41,14 @@ FORWARD = frozenset({Stage.IMPORT, Stage.FOLD, Stage.HEAD, Stage.QUANTISE})
 TRIMMED = frozenset({Stage.PRUNE, Stage.FUSE, Stage.SIMPLIFY, Stage.UPDATE, Stage.SCHEDULE})
 
 # Facts that rooms of the house tell each other; another one is one more line here.
-META = frozenset({
-    "source",  # importer: tflite, python or mcunet
-    "depthwise_layout",  # "ohw1": the file keeps depthwise weights as O, H, W, 1
-    "input_dtype",  # "f32": fold took a Quantize off the input
-    "output_dtype",  # "f32": fold took a Dequantize off the output
-})
+META = frozenset(
+    {
+        "source",  # importer: tflite, python or mcunet
+        "depthwise_layout",  # "ohw1": the file keeps depthwise weights as O, H, W, 1
+        "input_dtype",  # "f32": fold took a Quantize off the input
+        "output_dtype",  # "f32": fold took a Dequantize off the output
+    }
+)
 GRADIENT_DTYPES = frozenset({DType.F32})
 _DATA_ROLES = frozenset({Role.CONSTANT, Role.TRAINABLE, Role.STATE})
 _MADE_ROLES = frozenset({Role.ACTIVATION, Role.GRADIENT})
@@ -272,8 +274,9 @@ def _gradients(view: View) -> Iterator[Fault]:
             yield Fault("it has two gradients; those that meet must be added", name)
         seen.add(name)
         if d_type.shape != value.type.shape or d_type.dtype not in GRADIENT_DTYPES:
-            yield Fault(f"{_brief(d_type)} is the gradient of '{name}' {_brief(value.type)}",
-                        gradient)
+            yield Fault(
+                f"{_brief(d_type)} is the gradient of '{name}' {_brief(value.type)}", gradient
+            )
 
 
 def _gradients_complete(view: View) -> Iterator[Fault]:
@@ -291,8 +294,11 @@ def _updates(view: View) -> Iterator[Fault]:
         if following not in view.maker:
             yield Fault(f"its next value '{following}' is not made by a node", name)
         if next_type != value.type:
-            yield Fault(f"{_brief(next_type)} takes the place of '{name}' {_brief(value.type)} "
-                        "(shape, type and quantisation must be equal)", following)
+            yield Fault(
+                f"{_brief(next_type)} takes the place of '{name}' {_brief(value.type)} "
+                "(shape, type and quantisation must be equal)",
+                following,
+            )
 
 
 def _brief(type_: TensorType) -> str:
@@ -344,13 +350,22 @@ RULES: tuple[Rule, ...] = (
     Rule("V01", "names can be printed and read back", ALWAYS, _names),
     Rule("V02", "every value mentioned is declared", ALWAYS, _exists),
     Rule("V03", "every value is made once", ALWAYS, _made_once),
-    Rule("V04", "inputs are given, constants and states hold data, nodes make the rest", ALWAYS,
-         _roles),
+    Rule(
+        "V04",
+        "inputs are given, constants and states hold data, nodes make the rest",
+        ALWAYS,
+        _roles,
+    ),
     Rule("V05", "a value is made before it is read", ALWAYS, _defined_before),
     Rule("V06", "every dimension is at least 1", ALWAYS, _shapes),
     Rule("V07", "data has the declared shape and type and is read-only", ALWAYS, _data),
-    Rule("V08", "quantisation fits: scales positive and finite, one or one per index of its axis, "
-         "zero points in range", ALWAYS, _quantisation),
+    Rule(
+        "V08",
+        "quantisation fits: scales positive and finite, one or one per index of its axis, "
+        "zero points in range",
+        ALWAYS,
+        _quantisation,
+    ),
     Rule("V09", "operators are registered and belong to a layer", ALWAYS, _operators),
     Rule("V10", "types follow the operator's rule", ALWAYS, _types),
     Rule("V11", "requantisation constants say what the scales say", ALWAYS, _multipliers),
@@ -358,16 +373,31 @@ RULES: tuple[Rule, ...] = (
     Rule("V13", "meta keys are known", ALWAYS, _meta),
     Rule("V14", "a forward graph has no gradients and no updates", FORWARD, _forward_only),
     Rule("V15", "a gradient is float32, shaped like its one trainable", ALWAYS, _gradients),
-    Rule("V16", "every trainable has a gradient", frozenset({Stage.BACKWARD}),
-         _gradients_complete),
-    Rule("V17", "an update replaces a trainable or state by a made value of its type", ALWAYS,
-         _updates),
+    Rule("V16", "every trainable has a gradient", frozenset({Stage.BACKWARD}), _gradients_complete),
+    Rule(
+        "V17",
+        "an update replaces a trainable or state by a made value of its type",
+        ALWAYS,
+        _updates,
+    ),
     Rule("V18", "a state is updated once, by a value of its own", ALWAYS, _updated_once),
     Rule("V19", "every node and constant is needed", TRIMMED, _needed),
-    Rule("V20", "in a training graph every trainable and state is updated",
-         frozenset({Stage.SCHEDULE}), _updates_complete),
-    Rule("V21", "no old value is read after its update", frozenset({Stage.SCHEDULE}),
-         _read_before_update),
-    Rule("V22", "a scheduled graph has updates in place of gradients",
-         frozenset({Stage.SCHEDULE}), _no_gradients_left),
+    Rule(
+        "V20",
+        "in a training graph every trainable and state is updated",
+        frozenset({Stage.SCHEDULE}),
+        _updates_complete,
+    ),
+    Rule(
+        "V21",
+        "no old value is read after its update",
+        frozenset({Stage.SCHEDULE}),
+        _read_before_update,
+    ),
+    Rule(
+        "V22",
+        "a scheduled graph has updates in place of gradients",
+        frozenset({Stage.SCHEDULE}),
+        _no_gradients_left,
+    ),
 )

@@ -51,8 +51,9 @@ class GradReport:
 
     def as_json(self) -> dict[str, object]:
         """What `tinyengine-codegen gradcheck --json` prints."""
-        rows = [{"name": t.name, "cosine": t.cosine, "norm_ratio": t.norm_ratio}
-                for t in self.tensors]
+        rows = [
+            {"name": t.name, "cosine": t.cosine, "norm_ratio": t.norm_ratio} for t in self.tensors
+        ]
         return {"tensors": rows, "worst_cosine": self.worst_cosine}
 
 
@@ -119,8 +120,11 @@ def complete(graph: Graph, inputs: Mapping[str, Array], label: int) -> dict[str,
     classes = class_count(graph)
     if not 0 <= label < classes:
         raise UserError(f"label {label} is not one of the {classes} classes 0..{classes - 1}")
-    full = {n: np.zeros((), graph.type(n).dtype.numpy)
-            for n in graph.inputs if graph.type(n).shape == ()}
+    full = {
+        n: np.zeros((), graph.type(n).dtype.numpy)
+        for n in graph.inputs
+        if graph.type(n).shape == ()
+    }
     return {**full, **inputs, LABEL: np.asarray(label, np.uint32)}
 
 

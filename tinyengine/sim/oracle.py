@@ -80,9 +80,7 @@ def forward_nodes(graph: Graph) -> list[Node]:
     return path
 
 
-def parameters_of(
-    graph: Graph, nodes: list[Node], values: Mapping[str, Array]
-) -> dict[str, Array]:
+def parameters_of(graph: Graph, nodes: list[Node], values: Mapping[str, Array]) -> dict[str, Array]:
     """Real values of all trainable tensors that `nodes` read, float64."""
     found: dict[str, Array] = {}
     for node in nodes:
@@ -124,9 +122,7 @@ def evaluate(
     return known
 
 
-def straight_through(
-    linear: Any, stored: Array, quant: Any, bounds: tuple[int, int] | None
-) -> Any:
+def straight_through(linear: Any, stored: Array, quant: Any, bounds: tuple[int, int] | None) -> Any:
     """The simulator's value with the derivative of `linear`, cut outside `bounds`."""
     from autograd.tracer import getval
 

@@ -199,15 +199,17 @@ def _half_away(x: float) -> int:
 
 
 # name of a table -> (its real function between the cuts, where it is cut)
-_FUNCTIONS: MappingProxyType[
-    str, tuple[Callable[[Any], Any], Callable[[Signature], Bounds]]
-] = MappingProxyType({
-    "logistic": (_logistic, _full),
-    "requantise": (_identity, _full),
-    "relu": (_identity, lambda sig: _clamped(sig, 0.0, None)),
-    "relu6": (_identity, lambda sig: _clamped(sig, 0.0, 6.0)),
-    "relu_n1_to_1": (_identity, lambda sig: _clamped(sig, -1.0, 1.0)),
-})
+_FUNCTIONS: MappingProxyType[str, tuple[Callable[[Any], Any], Callable[[Signature], Bounds]]] = (
+    MappingProxyType(
+        {
+            "logistic": (_logistic, _full),
+            "requantise": (_identity, _full),
+            "relu": (_identity, lambda sig: _clamped(sig, 0.0, None)),
+            "relu6": (_identity, lambda sig: _clamped(sig, 0.0, 6.0)),
+            "relu_n1_to_1": (_identity, lambda sig: _clamped(sig, -1.0, 1.0)),
+        }
+    )
+)
 
 
 def _function(op: Lut) -> tuple[Callable[[Any], Any], Callable[[Signature], Bounds]]:
@@ -245,15 +247,11 @@ def _transpose(op: Transpose, sig: Signature, ins: Sequence[Any], stored: Sequen
     return np.transpose(ins[0], op.order)
 
 
-def _gather(
-    op: GatherChannels, sig: Signature, ins: Sequence[Any], stored: Sequence[Array]
-) -> Any:
+def _gather(op: GatherChannels, sig: Signature, ins: Sequence[Any], stored: Sequence[Array]) -> Any:
     return ins[0][..., list(op.channels)]
 
 
-def _dequantize(
-    op: Dequantize, sig: Signature, ins: Sequence[Any], stored: Sequence[Array]
-) -> Any:
+def _dequantize(op: Dequantize, sig: Signature, ins: Sequence[Any], stored: Sequence[Array]) -> Any:
     return ins[0]  # real values are what the oracle computes with
 
 
@@ -263,9 +261,23 @@ def _linear(op: Linear, sig: Signature, ins: Sequence[Any], stored: Sequence[Arr
     return np.dot(ins[0], ins[1].T) + ins[BIAS]
 
 
-_RULES: MappingProxyType[type[Op], Rule] = MappingProxyType({
-    Conv2d: _conv2d, DepthwiseConv2d: _depthwise, Add: _add, Mul: _mul, AvgPool: _avg_pool,
-    MaxPool: _max_pool, Mean: _mean, Lut: _lut, Pad: _pad, Crop: _crop, Concat: _concat,
-    Reshape: _reshape, Transpose: _transpose, GatherChannels: _gather, Dequantize: _dequantize,
-    Linear: _linear,
-})
+_RULES: MappingProxyType[type[Op], Rule] = MappingProxyType(
+    {
+        Conv2d: _conv2d,
+        DepthwiseConv2d: _depthwise,
+        Add: _add,
+        Mul: _mul,
+        AvgPool: _avg_pool,
+        MaxPool: _max_pool,
+        Mean: _mean,
+        Lut: _lut,
+        Pad: _pad,
+        Crop: _crop,
+        Concat: _concat,
+        Reshape: _reshape,
+        Transpose: _transpose,
+        GatherChannels: _gather,
+        Dequantize: _dequantize,
+        Linear: _linear,
+    }
+)
