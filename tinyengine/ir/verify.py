@@ -38,6 +38,7 @@ class Stage(enum.Enum):
 
 ALWAYS = frozenset(Stage)
 FORWARD = frozenset({Stage.IMPORT, Stage.FOLD, Stage.HEAD, Stage.QUANTISE})
+SCHEDULED = frozenset({Stage.SCHEDULE})
 TRIMMED = frozenset({Stage.PRUNE, Stage.FUSE, Stage.SIMPLIFY, Stage.UPDATE, Stage.SCHEDULE})
 
 # Facts that rooms of the house tell each other; another one is one more line here.
@@ -385,19 +386,11 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "V20",
         "in a training graph every trainable and state is updated",
-        frozenset({Stage.SCHEDULE}),
+        SCHEDULED,
         _updates_complete,
     ),
+    Rule("V21", "no old value is read after its update", SCHEDULED, _read_before_update),
     Rule(
-        "V21",
-        "no old value is read after its update",
-        frozenset({Stage.SCHEDULE}),
-        _read_before_update,
-    ),
-    Rule(
-        "V22",
-        "a scheduled graph has updates in place of gradients",
-        frozenset({Stage.SCHEDULE}),
-        _no_gradients_left,
+        "V22", "a scheduled graph has updates in place of gradients", SCHEDULED, _no_gradients_left
     ),
 )

@@ -87,7 +87,7 @@ def expect_shape(type_: TensorType, shape: tuple[int, ...], what: str) -> None:
 
 
 def expect_factor(real: float, what: str) -> None:
-    """Check that a requantisation factor fits its fixed-point form, multiplier * 2**(shift - 31)."""
+    """Check that a factor fits its fixed-point form, multiplier * 2**(shift - 31)."""
     expect(
         0.0 <= real < 2.0**30,
         f"{what} needs a requantisation factor of {real:g}, not in [0, 2**30)",
