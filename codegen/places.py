@@ -15,7 +15,7 @@ from tinyengine.ir.graph import Graph
 from tinyengine.ir.tensor import Array, DType, TensorType, Value
 from tinyengine.plan.plan import Plan, Slot, storage
 
-SCALARS = {"label": "label"}  # scalar inputs that are arguments; lr, seed, step are in te_hyper
+LABEL = 1  # of the inputs; the only scalar that is an argument: lr, seed, step are in te_hyper
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Places:
         if name in plan.slots:
             return self.at(plan.slots[name], ctype(graph.type(name)))
         if name in graph.inputs:
-            return SCALARS.get(name, "NULL")
+            return "label" if graph.inputs.index(name) == LABEL else "NULL"
         return self._constant(graph, name)
 
     def _constant(self, graph: Graph, name: str) -> str:

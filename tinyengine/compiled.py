@@ -103,8 +103,6 @@ def find_head_layer(graph: Graph) -> str | None:
     node = producers.get(graph.outputs[0])
     if node is not None and node.op.kind == "linear":
         return node.layer
-    if graph.type(graph.outputs[0]).count != graph.type(graph.outputs[0]).shape[-1]:
-        return None
     found = find_head(graph)
     return found.layer if found else None
 

@@ -209,6 +209,18 @@ def test_hostile_names(tmp_path_factory: pytest.TempPathFactory) -> None:
     compare(made, library, 2)
 
 
+def test_layers_named_like_the_inputs_of_a_training_step(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    net = Net("named", seed=1)
+    x = net.input((4, 4, 2), 1 / 64, 0)
+    for name in ("label", "lr", "seed", "step", "loss", "d_logits", "d_label", "hyper"):
+        x = net.conv(x, 3, kernel=1, name=name)
+    graph = net.graph(net.dense(net.mean(x), 3, name="logits"))
+    made = compile_graph(graph, SCHEMES["accumulate"])
+    compare(made, make(made, tmp_path_factory), 3)
+
+
 def test_names() -> None:
     assert module_name("te_model") == "m_te_model" and module_name("net") == "net"
     assert "*/" not in comment("x */ y") and comment("\\") == "_"

@@ -177,3 +177,26 @@ def test_the_manifest_is_json_that_scripts_can_read(model: str, tmp_path: Path) 
     compiled(model, tmp_path / "out")
     table = json.loads((tmp_path / "out/te_manifest.json").read_text())
     assert table["board"] == "host"
+
+
+@pytest.mark.parametrize(
+    ("end", "shape"),
+    [("t.dense(t.mean(x), 1)", (1, 1)), ("t.flatten(x)", (1, 256)), ("x", (1, 8, 8, 4))],
+)
+def test_a_model_without_logits_can_be_compiled_to_infer(
+    tmp_path: Path, end: str, shape: tuple[int, ...]
+) -> None:
+    source = NET.replace('t.dense(t.mean(x), 4, name="classifier")', end).replace("8,", "4,")
+    (tmp_path / "net.py").write_text(source)
+    result = compiled(f"{tmp_path / 'net.py'}:net", tmp_path / "out", "none")
+    manifest = load_manifest(result.directory)
+    assert (manifest.output.shape, manifest.trains) == (shape, False)
+
+
+def test_one_output_becomes_a_head_of_many_classes(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET.replace('4, name="classifier"', '1, name="score"'))
+    model = f"{tmp_path / 'net.py'}:net"
+    with pytest.raises(UserError, match="training needs one row of at least 2 logits"):
+        compiled(model, tmp_path / "out", "bias")
+    result = compile_model(model, load_board("host"), "bias", tmp_path / "out", classes=3)
+    assert load_manifest(result.directory).classes == 3

@@ -95,6 +95,8 @@ def test_syntax_error_and_missing_file(tmp_path: Path) -> None:
         (lambda t, x: t.conv(x, 4, scale=-1.0), "layer 'conv2d_0' has scale -1.0"),
         (lambda t, x: t.conv(x, 4, name="a b"), "layer name 'a b' must start with a letter"),
         (lambda t, x: t.conv(t.conv(x, 4, name="a"), 4, name="a"), "two layers are called 'a'"),
+        (lambda t, x: t.conv(x, 4, name="a/weight.frozen"), "is the tensor of another layer"),
+        (lambda t, x: t.conv(x, 4, name="a/bias"), "is the tensor of another layer"),
         (lambda t, x: t.conv(x, weight=np.ones((4, 3, 3))), "weight .* must have rank 4"),
         (lambda t, x: t.conv(x, weight=np.ones((4, 1, 1, 7))), r"should have shape \(4, 1, 1, 3"),
         (lambda t, x: t.conv(x, weight=np.ones((4, 1, 1, 3), np.int8)), "needs weight_scale"),

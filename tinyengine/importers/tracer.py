@@ -29,6 +29,7 @@ from tinyengine.ops.window import Window
 Pair = tuple[int, int]
 Padding = str | int | tuple[int, int, int, int]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,79}")
+_OF_A_LAYER = re.compile(r"/(weight|bias)(\.|$)")  # passes find a tensor's companions by its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ class Tracer:
             raise ModelError(
                 f"layer name {layer!r} must start with a letter and hold only letters, digits, "
                 "'_', '.', '/', '-', at most 80"
+            )
+        if _OF_A_LAYER.search(layer):
+            raise ModelError(
+                f"layer name {layer!r}: what ends in '/weight' or '/bias' is the tensor of another "
+                "layer; choose another name"
             )
         if layer in self._names:
             raise ModelError(f"two layers are called '{layer}'; give each its own name")

@@ -127,18 +127,31 @@ def _reached_by_trainables(graph: Graph) -> set[str]:
     return reached
 
 
+def last_row(graph: Graph) -> str:
+    """The output, or what it was made from by softmax, dequantisation and reshapes of one row."""
+    producers = graph.producers()
+    name = graph.outputs[0]
+    while name in producers and isinstance(producers[name].op, Softmax | Dequantize | Reshape):
+        source = producers[name].inputs[0]
+        if not _is_row(graph.type(source)):
+            break
+        name = source
+    return name
+
+
+def _is_row(type_: TensorType) -> bool:
+    return bool(type_.shape) and type_.count == type_.shape[-1]
+
+
 def logits_of(graph: Graph) -> str:
     """The value that the loss reads: the output, before any final softmax or dequantisation.
 
     Raises:
         ModelError: the graph does not end in one row of at least two logits.
     """
-    producers = graph.producers()
-    name = graph.outputs[0]
-    while name in producers and isinstance(producers[name].op, Softmax | Dequantize | Reshape):
-        name = producers[name].inputs[0]
+    name = last_row(graph)
     type_ = graph.type(name)
-    if type_.count != type_.shape[-1] or type_.count < 2:
+    if not _is_row(type_) or type_.count < 2:
         raise ModelError(
             f"model '{graph.name}' ends in '{name}' of shape {type_.shape}; training needs one row "
             "of at least 2 logits as the output"

@@ -15,13 +15,13 @@ from tinyengine.ops.conv2d import BIAS, WEIGHT, Conv2d, X, requantisation
 from tinyengine.ops.layout import Reshape
 from tinyengine.ops.linear import Linear
 from tinyengine.ops.sgd import tensor_key
-from tinyengine.passes.backward import logits_of
+from tinyengine.passes.backward import last_row
 
 
 def find_head(graph: Graph) -> Node | None:
     """The fully connected layer (1x1 convolution of one pixel) that makes the logits, if any."""
     producers = graph.producers()
-    node = producers.get(logits_of(graph))
+    node = producers.get(last_row(graph))
     while node is not None and isinstance(node.op, Reshape):
         node = producers.get(node.inputs[0])
     if node is None or not isinstance(node.op, Conv2d):

@@ -14,7 +14,6 @@ from tinyengine.ir.tensor import Array, DType, dequantise
 from tinyengine.sim import oracle
 from tinyengine.sim.run import run
 
-LABEL = "label"
 # float32 has no digits left down there, and the softmax cuts exp at exp(-87) = 1.6e-38.
 NOTHING = 1e-30
 
@@ -125,7 +124,7 @@ def complete(graph: Graph, inputs: Mapping[str, Array], label: int) -> dict[str,
         for n in graph.inputs
         if graph.type(n).shape == ()
     }
-    return {**full, **inputs, LABEL: np.asarray(label, np.uint32)}
+    return {**full, **inputs, oracle.loss_node(graph).inputs[1]: np.asarray(label, np.uint32)}
 
 
 def class_count(graph: Graph) -> int:
