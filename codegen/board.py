@@ -31,6 +31,7 @@ class Memory(_Table):
     ram_limit_bytes: int | None = Field(default=None, gt=0)
     flash_origin: int = Field(ge=0, lt=1 << 32)
     flash_bytes: int = Field(gt=0, le=1 << 32)
+    vectors_origin: int | None = Field(default=None, ge=0, lt=1 << 32)
 
     @model_validator(mode="after")
     def _limit_fits(self) -> "Memory":

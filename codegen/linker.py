@@ -11,7 +11,7 @@ def render_linker_script(board: Board) -> str:
     """Return the GNU ld script that places a firmware in the board's flash and RAM.
 
     It defines `__stack_top`, `__ram_limit`, `__data_load`, `__data_start`, `__data_end`,
-    `__bss_start` and `__bss_end`; section `.vectors` comes first in flash.
+    `__bss_start`, `__bss_end` and `__vectors`; section `.vectors` comes first in flash.
     """
     if board.memory is None:
         raise InternalError(f"board '{board.name}' has no memory to place a firmware in")

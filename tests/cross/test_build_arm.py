@@ -10,7 +10,7 @@ from codegen.toolchain import run_tool
 from tests.fake_dir import write_bare, write_fake
 from tinyengine.errors import BudgetError, InternalError, UserError
 
-BOARDS = ("qemu_mps2_an386", "qemu_mps2_an500", "qemu_netduinoplus2")
+BOARDS = ("qemu_mps2_an386", "qemu_mps2_an500", "qemu_mps3_an547", "qemu_netduinoplus2")
 
 
 def bare(tmp_path: Path, name: str, arena_bytes: int = 64) -> Path:

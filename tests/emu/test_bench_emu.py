@@ -15,7 +15,7 @@ from tests.needs import missing
 
 CASES = Path(__file__).parents[1] / "cases.py"
 BOARD = "qemu_mps2_an500"
-ALL_BOARDS = f"host,{BOARD},qemu_mps2_an386,qemu_netduinoplus2"
+ALL_BOARDS = f"host,{BOARD},qemu_mps2_an386,qemu_mps3_an547,qemu_netduinoplus2"
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.link_rig import build_fake, train_fake, train_written
 from tests.proxy import LossyProxy
 from tinyengine.errors import DeviceError, UserError
 
-BOARDS = ("qemu_mps2_an500", "qemu_mps2_an386", "qemu_netduinoplus2")
+BOARDS = ("qemu_mps2_an500", "qemu_mps2_an386", "qemu_mps3_an547", "qemu_netduinoplus2")
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,11 @@ def test_a_second_program_may_connect_after_the_first(an500: tuple[QemuTarget, S
         assert again.hyper().step == 1
 
 
-def test_a_write_past_256_kb_is_told_over_the_wire(folder: Path, tmp_path: Path) -> None:
-    elf = build_fake(tmp_path, "qemu_mps2_an500", defines=("TE_FAKE_OVERRUN=0x20040000",))
-    with QemuTarget(elf, "mps2-an500") as target, Session.open(target.start()) as opened:
+@pytest.mark.parametrize("machine", ["mps2-an500", "mps3-an547"])
+def test_a_write_past_256_kb_is_told_over_the_wire(tmp_path: Path, machine: str) -> None:
+    board = f"qemu_{machine.replace('-', '_')}"
+    elf = build_fake(tmp_path, board, defines=("TE_FAKE_OVERRUN=0x20040000",))
+    with QemuTarget(elf, machine) as target, Session.open(target.start()) as opened:
         opened.train(1)
         with pytest.raises(DeviceFaultError, match="memory fault: .* at 0x20040000") as caught:
             opened.train(2)
@@ -91,10 +93,12 @@ def test_a_write_past_256_kb_is_told_over_the_wire(folder: Path, tmp_path: Path)
             opened.train(1)
 
 
-def test_a_write_through_a_null_pointer_is_a_fault(tmp_path: Path) -> None:
-    elf = build_fake(tmp_path, "qemu_mps2_an386", defines=("TE_FAKE_OVERRUN=8",))
+@pytest.mark.parametrize("machine", ["mps2-an386", "mps3-an547"])
+def test_a_write_through_a_null_pointer_is_a_fault(tmp_path: Path, machine: str) -> None:
+    board = f"qemu_{machine.replace('-', '_')}"
+    elf = build_fake(tmp_path, board, defines=("TE_FAKE_OVERRUN=8",))
     with (
-        QemuTarget(elf, "mps2-an386") as target,
+        QemuTarget(elf, machine) as target,
         Session.open(target.start()) as opened,
         pytest.raises(DeviceFaultError, match="memory fault: .* at 0x00000008"),
     ):

@@ -10,7 +10,7 @@ from codegen.board import Board, load_board
 from codegen.build import BuildResult, build
 from tests.fake_dir import write_fake
 
-BOARDS = ("qemu_mps2_an386", "qemu_mps2_an500", "qemu_netduinoplus2")
+BOARDS = ("qemu_mps2_an386", "qemu_mps2_an500", "qemu_mps3_an547", "qemu_netduinoplus2")
 
 
 def used_bytes(board: Board, result: BuildResult) -> int:

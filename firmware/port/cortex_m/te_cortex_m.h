@@ -22,6 +22,8 @@
 #define TE_MPU_RNR UINT32_C(0xE000ED98)
 #define TE_MPU_RBAR UINT32_C(0xE000ED9C)
 #define TE_MPU_RASR UINT32_C(0xE000EDA0)
+#define TE_MPU_RLAR UINT32_C(0xE000EDA0) /* Armv8-M: in the place of RASR */
+#define TE_MPU_MAIR0 UINT32_C(0xE000EDC0)
 
 typedef void (*te_handler)(void);
 
@@ -32,6 +34,7 @@ extern uint32_t __data_end[];
 extern uint32_t __bss_start[];
 extern uint32_t __bss_end[];
 extern uint32_t __ram_limit[];
+extern uint32_t __vectors[];
 
 /* The stack's end stands first in the vector table, among handlers: declared as one of them,
  * because ISO C has no cast from an object's address to a function's. */

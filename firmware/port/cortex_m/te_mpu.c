@@ -8,8 +8,39 @@
  *   2  0x00000000, 512 MB   read and execute only: flash, and the null pointer
  *
  * Peripherals stay as the architecture's default map has them (PRIVDEFENA).
+ *
+ * Armv8-M has regions from a base to a limit, which must not overlap, and none without access.
+ * There the default map is off, so that what no region names faults: the RAM up to the limit, code
+ * to read, and the peripherals are named; the system space needs no region.
  */
 #include "te_cortex_m.h"
+
+#if __ARM_ARCH >= 8
+
+enum { TE_WRITE = 1 << 1, TE_READ = 3 << 1, TE_XN = 1, TE_NORMAL = 0, TE_DEVICE = 1 << 1 };
+
+/* Region `number` from `base` to `last`, both included; memory type by its number in MAIR0. */
+static void te_mpu_region(uint32_t number, uint32_t base, uint32_t last, int access, int type)
+{
+    TE_REG(TE_MPU_RNR) = number;
+    TE_REG(TE_MPU_RBAR) = base | (uint32_t)access;
+    TE_REG(TE_MPU_RLAR) = (last & ~UINT32_C(31)) | (uint32_t)type | 1u;
+}
+
+void te_mpu_limit(uintptr_t ram_origin, uintptr_t limit)
+{
+    if ((TE_REG(TE_MPU_TYPE) >> 8 & 0xFFu) < 3u) {
+        return; /* this part has no MPU: its bus faults instead */
+    }
+    TE_REG(TE_MPU_MAIR0) = UINT32_C(0x04AA); /* 0: normal, write through; 1: device nGnRE */
+    te_mpu_region(0u, 0u, UINT32_C(0x1FFFFFFF), TE_READ, TE_NORMAL);
+    te_mpu_region(1u, (uint32_t)ram_origin, (uint32_t)limit - 1u, TE_WRITE | TE_XN, TE_NORMAL);
+    te_mpu_region(2u, UINT32_C(0x40000000), UINT32_C(0x5FFFFFFF), TE_WRITE | TE_XN, TE_DEVICE);
+    TE_REG(TE_MPU_CTRL) = 1u; /* ENABLE; off inside the hard fault handler */
+    __asm__ volatile("dsb\n isb" ::: "memory");
+}
+
+#else
 
 enum { TE_AP_NONE = 0, TE_AP_FULL = 3, TE_AP_READ = 6 };
 
@@ -46,3 +77,5 @@ void te_mpu_limit(uintptr_t ram_origin, uintptr_t limit)
     TE_REG(TE_MPU_CTRL) = 5u; /* ENABLE, PRIVDEFENA; off inside the hard fault handler */
     __asm__ volatile("dsb\n isb" ::: "memory");
 }
+
+#endif

@@ -21,6 +21,7 @@ __attribute__((noreturn)) void Reset_Handler(void)
     /* CP10 and CP11 full access before any function that might save a floating-point register. */
     TE_REG(TE_SCB_CPACR) |= UINT32_C(0xF) << 20;
     __asm__ volatile("dsb\n isb" ::: "memory");
+    TE_REG(TE_SCB_VTOR) = (uint32_t)(uintptr_t)__vectors;
     te_start_memory();
     TE_REG(TE_SCB_SHCSR) |= UINT32_C(7) << 16; /* memory, bus, usage faults: their own vectors */
     te_mpu_limit((uintptr_t)TE_RAM_ORIGIN, (uintptr_t)__ram_limit);
