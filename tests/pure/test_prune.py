@@ -120,3 +120,24 @@ def test_49kb_learns_what_the_paper_says(shared: Path) -> None:
         "block10/pointwise1/weight": 24,
         "classifier/weight": 160,
     }
+
+
+@pytest.mark.parametrize("classes", [None, 5])
+def test_a_dense_weight_comes_back_in_the_files_shape(classes: int | None) -> None:
+    case = next(c for c in TRAINABLE if c.name == "dense")
+    graph = compiled(case, scheme(head="int8"), classes).train
+    assert graph is not None
+    state = {v.name: v.require_data() for v in graph.graph.state()}
+    name = next(n for n in state if n.endswith("/weight"))
+    assert model_state(graph.graph, state)[name].ndim == 2
+
+
+def test_a_depthwise_bias_and_weight_keep_the_files_layout(shared: Path) -> None:
+    model = load_model(str(shared / "data/models/mcunet-5fps.json"))
+    update = scheme(biases=("block13/depthwise",), weights={"block13/depthwise": 1.0})
+    plan = compile_graph(model, update, 10).train
+    assert plan is not None
+    state = model_state(plan.graph, {v.name: v.require_data() for v in plan.graph.state()})
+    with np.load(shared / "data/models/mcunet-5fps.npz") as file:
+        for name in ("block13/depthwise/weight", "block13/depthwise/bias"):
+            assert np.array_equal(state[name], file[name])

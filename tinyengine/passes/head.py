@@ -124,7 +124,7 @@ def _int8_head(graph: Graph, node: Node, classes: int, seed: int) -> Graph:
     )
     out = TensorType((*y_type.shape[:3], classes), DType.I8, y_type.quant)
     assert isinstance(node.op, Conv2d)
-    name = b.node(node.op, inputs, [(layer, out)], layer)[0]
+    name = b.node(node.op, inputs, [(node.outputs[0], out)], layer)[0]
     b.outputs = [_rebuild_tail(graph, node, b, name, classes)]
     return b.build()
 

@@ -61,7 +61,7 @@ def model_state(graph: Graph, state: Mapping[str, Array]) -> dict[str, Array]:
     """Trainable tensors in the model's own shape and channel order, named LAYER/weight, LAYER/bias.
 
     Partly trained weights get their frozen channels back; fractions (master16) are merged into
-    int16 in steps of 1/256; depthwise weights take the layout of the file they came from.
+    int16 in steps of 1/256; depthwise and fully connected weights take the shape of the file they came from.
     """
     found: dict[str, Array] = {}
     for value in graph.state():
@@ -102,9 +102,11 @@ def _channels(graph: Graph, name: str) -> tuple[int, ...]:
 
 
 def _file_layout(graph: Graph, name: str, array: Array) -> Array:
-    if graph.meta.get("depthwise_layout") != "ohw1":
-        return array
+    """Depthwise weights as the file has them; (k, c) where a 1x1 convolution stands for dense."""
     users = graph.consumers().get(name, [])
-    if any(n.op.kind == "depthwise_conv2d" for n in users):
+    if array.ndim == 4 and any(n.outputs[0] == f"{n.layer}/out" for n in users):
+        return array.reshape(array.shape[0], array.shape[3])
+    ohw1 = graph.meta.get("depthwise_layout") == "ohw1"
+    if ohw1 and array.ndim == 4 and any(n.op.kind == "depthwise_conv2d" for n in users):
         return np.ascontiguousarray(array.transpose(3, 1, 2, 0))
     return array
