@@ -61,7 +61,8 @@ def model_state(graph: Graph, state: Mapping[str, Array]) -> dict[str, Array]:
     """Trainable tensors in the model's own shape and channel order, named LAYER/weight, LAYER/bias.
 
     Partly trained weights get their frozen channels back; fractions (master16) are merged into
-    int16 in steps of 1/256; depthwise and fully connected weights take the shape of the file they came from.
+    int16 in steps of 1/256; depthwise and fully connected weights take the shape of the file they
+    came from.
     """
     found: dict[str, Array] = {}
     for value in graph.state():
