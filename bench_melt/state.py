@@ -11,28 +11,10 @@ import numpy as np
 from bench_melt.data.arrays import npy_bytes
 from bench_melt.link.session import Session
 from codegen.manifest import Manifest
-from tinyengine.errors import DeviceError, ModelError, UserError
-from tinyengine.ir import text
-from tinyengine.ir.graph import Graph
+from tinyengine.errors import DeviceError, UserError
 from tinyengine.ir.tensor import Array, DType
 
-TRAIN_GRAPH = "graph.te"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # no clock in the file: equal states give equal bytes
-
-
-def load_train_graph(directory: Path) -> Graph:
-    """Return the training graph that the folder's code was made from.
-
-    Raises:
-        UserError: it is not there or damaged.
-    """
-    path = directory / TRAIN_GRAPH
-    try:
-        return text.parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read '{path}': {error}; compile the model again") from error
-    except ModelError as error:
-        raise UserError(f"'{path}' is damaged: {error}; compile the model again") from error
 
 
 def read_state(session: Session, manifest: Manifest) -> dict[str, Array]:

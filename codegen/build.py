@@ -1,14 +1,12 @@
 """Compiles and links a generated folder for a board, and weighs the result."""
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from codegen.board import Board
+from codegen.build_records import load_records, locked, save_records
 from codegen.compile_c import Record, Unit, compile_units, digest_of
 from codegen.linker import render_linker_script
 from codegen.paths import firmware_dir
@@ -58,6 +56,10 @@ class _Job:
     def elf(self) -> str:
         return f"{self.out}/firmware.elf"
 
+    @property
+    def records(self) -> Path:
+        return self.directory / self.out / "build.json"
+
 
 def build(directory: Path, board: Board, *, sanitize: bool = False) -> BuildResult:
     """Build `directory` (made by `tinyengine-codegen compile`) for `board`.
@@ -77,7 +79,7 @@ def build(directory: Path, board: Board, *, sanitize: bool = False) -> BuildResu
         raise UserError(f"sanitizers need the board 'host', not '{board.name}'")
     out = f"build/{board.name}{'-sanitize' if sanitize else ''}"
     job = _Job(directory, board, find_toolchain(board.build.toolchain), out, sanitize)
-    with _locked(directory / out):
+    with locked(directory / out):
         return _build(job)
 
 
@@ -108,14 +110,14 @@ def _build(job: _Job) -> BuildResult:
         _command(job),
         cwd=job.directory,
         identity=job.chain.gcc.version,
-        before=_load_records(job),
+        before=load_records(job.records),
     )
     _forget_others(job, records)
     objects = [unit.object for unit in units]
-    linked_before = _load_records(job).get(job.elf)
-    _save_records(job, records)
+    linked_before = load_records(job.records).get(job.elf)
+    save_records(job.records, records)
     records[job.elf] = _link(job, objects, linked_before)
-    _save_records(job, records)
+    save_records(job.records, records)
     return _weigh(job, [job.directory / name for name in objects], compiled)
 
 
@@ -210,39 +212,8 @@ def _link(job: _Job, objects: list[str], before: Record | None) -> Record:
     return Record(tuple(inputs), digest)
 
 
-def _load_records(job: _Job) -> dict[str, Record]:
-    try:
-        text = (job.directory / job.out / "build.json").read_text(encoding="utf-8")
-        return {
-            name: Record(tuple(entry["inputs"]), entry["digest"])
-            for name, entry in json.loads(text).items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # absent or damaged: everything is built again
-
-
-def _save_records(job: _Job, records: Mapping[str, Record]) -> None:
-    path = job.directory / job.out / "build.json"
-    fresh = path.with_suffix(".tmp")
-    table = {name: asdict(record) for name, record in sorted(records.items())}
-    fresh.write_text(json.dumps(table, indent=1), encoding="utf-8")
-    fresh.replace(path)
-
-
 def _forget_others(job: _Job, records: Mapping[str, Record]) -> None:
     """Delete objects whose source is gone."""
     for path in (job.directory / job.out / "obj").rglob("*.o"):
         if path.relative_to(job.directory).as_posix() not in records:
             path.unlink()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time build in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

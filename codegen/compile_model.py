@@ -12,6 +12,7 @@ from codegen.board import Board
 from codegen.build import MANIFEST
 from codegen.emit import constant_bytes, emit, marked_layers
 from codegen.folder import Folder
+from codegen.graphs import INFER_GRAPH, TRAIN_GRAPH
 from codegen.manifest import (
     Border,
     Manifest,
@@ -29,7 +30,7 @@ from tinyengine.ir.tensor import Role
 from tinyengine.plan.plan import Plan
 from tinyengine.update.scheme import Learning, Scheme, load_scheme
 
-TRAIN_GRAPH, INFER_GRAPH, REPORT = "graph.te", "infer.te", "report.html"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ import typer
 from bench_melt.data import Dataset, load_dataset
 from bench_melt.device import open_device
 from bench_melt.progress import bars
-from bench_melt.state import check_writable, load_train_graph, read_state, save_npz
+from bench_melt.state import check_writable, read_state, save_npz
 from bench_melt.workloads.counting import PHASES, Profile
 from bench_melt.workloads.training import TrainingPlan, TrainingResult, train
 from codegen.board import load_board
 from codegen.cli import print_json
+from codegen.graphs import load_train_graph
 from codegen.manifest import Manifest, load_manifest
 from tinyengine.errors import UserError
 from tinyengine.sim.train import model_state

@@ -10,10 +10,10 @@ import typer
 
 from bench_melt.device import open_device
 from bench_melt.progress import bars
-from bench_melt.state import load_train_graph
 from bench_melt.workloads.verification import Steps, Verification, verify
 from codegen.board import Board, load_board
 from codegen.cli import print_json
+from codegen.graphs import load_train_graph
 from codegen.manifest import load_manifest
 from tinyengine.errors import DeviceError, UserError
 

@@ -12,6 +12,7 @@ from codegen.board import load_board
 from codegen.build import C_FLAGS
 from codegen.cnames import module_name
 from codegen.emit import emit
+from codegen.te_model import Model, U
 from tests.hostc.kernel_rig import kernel_objects
 from tinyengine.compiled import Compiled
 from tinyengine.ir.tensor import Array
@@ -19,27 +20,6 @@ from tinyengine.ir.tensor import Array
 MARKS = (
     "#include <stdint.h>\nuint32_t marks;\nvoid te_mark(void);\nvoid te_mark(void) { marks++; }\n"
 )
-P, U = ctypes.c_void_p, ctypes.c_uint32
-
-
-class Hyper(ctypes.Structure):
-    _fields_ = (("lr", ctypes.c_float), ("seed", U), ("step", U))
-
-
-class Tensor(ctypes.Structure):
-    _fields_ = (("name", ctypes.c_char_p), ("data", P), ("bytes", U), ("dtype", ctypes.c_int))
-
-
-class Model(ctypes.Structure):
-    """te_model of firmware/include/te_model.h."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p), ("hash", ctypes.c_uint8 * 32), ("input", P),
-        ("input_bytes", U), ("output", P), ("output_bytes", U), ("output_dtype", ctypes.c_int),
-        ("classes", U), ("state", ctypes.POINTER(Tensor)), ("state_count", U),
-        ("hyper", ctypes.POINTER(Hyper)), ("init", P), ("forward", P), ("train_step", P),
-        ("forward_marks", U), ("train_marks", U), ("logits", P),
-    )  # fmt: skip
 
 
 @functools.cache

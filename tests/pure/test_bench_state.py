@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench_melt.state import check_writable, load_train_graph, save_npz
+from bench_melt.state import check_writable, save_npz
+from codegen.graphs import load_train_graph
 from tinyengine.errors import UserError
 
 

@@ -17,10 +17,12 @@ from tinyengine.sim.run_plan import pack
 
 
 class Trainer:
-    """Runs a training graph step by step, holding its state."""
+    """Runs a training graph step by step, holding its state: a `sim.engine.TrainingEngine`."""
 
-    def __init__(self, graph: Graph, lr: float, seed: int = 0) -> None:
+    def __init__(self, graph: Graph, lr: float, seed: int = 0, infer: Graph | None = None) -> None:
+        """Start with the graph's own state. infer: the inference graph, for `predict` alone."""
         self.graph, self.lr, self.seed, self.step_count = graph, lr, seed, 0
+        self._infer = infer
         self._state = {v.name: np.array(v.require_data()) for v in graph.state()}
 
     def step(self, x: Array, label: int) -> float:
@@ -39,6 +41,20 @@ class Trainer:
         self.step_count += 1
         self.logits = values[self.graph.outputs[1]]
         return float(values[self.graph.outputs[0]])
+
+    def predict(self, x: Array) -> Array:
+        """Classes (n,) of samples (n, *input shape without the batch): the largest output.
+
+        Raises:
+            InternalError: the trainer was made without an inference graph.
+        """
+        if self._infer is None:
+            raise InternalError("this trainer was made without an inference graph: no predictions")
+        held = {n: array for n, array in self._state.items() if n in self._infer.values}
+        values = run(self._infer, {self._infer.inputs[0]: x}, held)
+        outputs = values[self._infer.outputs[0]].reshape(len(x), -1)
+        classes: Array = np.argmax(outputs, axis=1)
+        return classes
 
     def state(self) -> dict[str, Array]:
         """Current arrays in state order."""
