@@ -24,6 +24,9 @@ _SURROUNDINGS = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
 }
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from codegen.manifest import Manifest
 from tinyengine.errors import ModelError, UserError
 from tinyengine.ir import text
 from tinyengine.ir.graph import Graph
@@ -16,6 +17,22 @@ def load_train_graph(directory: Path) -> Graph:
         UserError: it is not there or damaged.
     """
     return _load(directory / TRAIN_GRAPH)
+
+
+def matching_train_graph(directory: Path, manifest: Manifest) -> Graph:
+    """Return the training graph, which must hold the state that the manifest lists.
+
+    Raises:
+        UserError: as `load_train_graph`, or it belongs to another model.
+    """
+    graph = load_train_graph(directory)
+    found = [(v.name, v.type.shape, v.type.dtype.value) for v in graph.state()]
+    if found != [(s.name, s.shape, s.dtype) for s in manifest.state]:
+        raise UserError(
+            f"'{directory / TRAIN_GRAPH}' holds other trainable tensors than the manifest lists; "
+            "compile the model again"
+        )
+    return graph
 
 
 def load_infer_graph(directory: Path) -> Graph:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from codegen.build import MANIFEST, read_manifest
 from tinyengine.errors import UserError
@@ -29,7 +29,7 @@ class Border(_Table):
     real = scale * (q - zero_point); both are null where there is no quantisation.
     """
 
-    shape: tuple[int, ...] = Field(min_length=1)
+    shape: tuple[PositiveInt, ...] = Field(min_length=1)
     dtype: Element
     device_dtype: Element
     scale: float | None = None
@@ -40,7 +40,7 @@ class StateTensor(_Table):
     """One tensor that changes from step to step, as the device holds it."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[PositiveInt, ...]
     dtype: Element
 
 

@@ -1,10 +1,10 @@
 """`bench-melt train DIR`: teach a device with real data over its link."""
 
-import math
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from bench_melt.data import Dataset, load_dataset
@@ -15,12 +15,13 @@ from bench_melt.workloads.counting import PHASES, Profile
 from bench_melt.workloads.training import TrainingPlan, TrainingResult, train
 from codegen.board import load_board
 from codegen.cli import print_json
-from codegen.graphs import load_train_graph
+from codegen.graphs import matching_train_graph
 from codegen.manifest import Manifest, load_manifest
 from tinyengine.errors import UserError
 from tinyengine.sim.train import model_state
 
 _DEFAULT_EVAL = 100
+_LR_MAX = float(np.finfo(np.float32).max)  # what the device can hold
 
 
 def command(
@@ -66,7 +67,11 @@ def command(
     samples, count = _data(data, manifest, eval_count)
     plan = TrainingPlan(steps=steps, eval_count=count, seed=seed, lr=lr, profile=profile)
     # read before the steps are taken: what is missing must not show after them
-    graph = load_train_graph(directory) if state_out is not None and manifest.state else None
+    graph = (
+        matching_train_graph(directory, manifest)
+        if state_out is not None and manifest.state
+        else None
+    )
     with open_device(directory, manifest, target, port=port) as device, bars() as shown:
         result = train(device, manifest, samples, plan, shown)
         if state_out is not None:
@@ -85,8 +90,8 @@ def _check(
             f"'{directory}' was compiled with scheme '{manifest.scheme.name}', in which nothing "
             "learns; compile with --update head, bias, full or a scheme of your own"
         )
-    if lr is not None and not (math.isfinite(lr) and lr >= 0):
-        raise UserError(f"--lr {lr} is not a learning rate; give a finite number >= 0")
+    if lr is not None and not 0 <= lr <= _LR_MAX:
+        raise UserError(f"--lr {lr} is not a learning rate; give a finite number >= 0 (float32)")
     if state_out is not None:
         check_writable(state_out)
 

@@ -13,7 +13,7 @@ from bench_melt.progress import bars
 from bench_melt.workloads.verification import Steps, Verification, verify
 from codegen.board import Board, load_board
 from codegen.cli import print_json
-from codegen.graphs import load_train_graph
+from codegen.graphs import matching_train_graph
 from codegen.manifest import load_manifest
 from tinyengine.errors import DeviceError, UserError
 
@@ -38,7 +38,7 @@ def command(
             f"'{directory}' was compiled with scheme '{manifest.scheme.name}', in which nothing "
             "learns: there is no state to compare"
         )
-    graph = load_train_graph(directory)
+    graph = matching_train_graph(directory, manifest)
     with ExitStack() as stack:
         devices = [stack.enter_context(open_device(directory, manifest, b)) for b in targets]
         lr = devices[0].session.hyper().lr

@@ -55,7 +55,7 @@ class SerialTransport:
         except (serial.SerialException, OSError, ValueError) as error:
             raise DeviceError(
                 f"no device at '{url}': {error}; check the cable and the port's name "
-                "('bench-melt devices' lists what is connected)"
+                "('python -m serial.tools.list_ports' lists what is connected)"
             ) from error
         self._fileno = _fileno(self._port)
         self.seconds_per_byte = _SOCKET_SECONDS_PER_BYTE

@@ -25,7 +25,7 @@ def command(
     classes: Annotated[int | None, typer.Option(help="replace the classifier by a fresh head")] = (
         None
     ),
-    seed: Annotated[int, typer.Option(help="of the fresh head")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the fresh head")] = 0,
     dump_dir: Annotated[Path | None, typer.Option(help="write the graph after every pass here")] = (
         None
     ),

@@ -22,7 +22,9 @@ def command(
     classes: Annotated[int | None, typer.Option(help="replace the classifier by a fresh head")] = (
         None
     ),
-    seed: Annotated[int, typer.Option(help="of the fresh head and the random sample")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="of the fresh head and the random sample")
+    ] = 0,
     samples: Annotated[int, typer.Option(min=1, help="random samples to sum over")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:

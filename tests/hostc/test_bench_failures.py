@@ -84,6 +84,7 @@ def test_a_device_that_dies_is_exit_3_with_its_last_words(tmp_path: Path) -> Non
     ("more", "message"),
     [
         (("--lr", "nan"), "--lr nan is not a learning rate"),
+        (("--lr", "1e39"), r"--lr 1e\+39 is not a learning rate"),
         (("--lr", "-1"), "--lr -1.0 is not a learning rate"),
         (("--eval", "2"), "--eval 2: data '.*' has 1 test samples; use --eval 1 or less"),
         (("--state-out", "/nowhere/s.npz"), "cannot write '/nowhere/s.npz': there is no folder"),
@@ -130,6 +131,16 @@ def test_a_folder_without_its_graph_is_told_before_the_steps(tmp_path: Path, dat
     code, _, error = train(folder, data, "--state-out", tmp_path / "s.npz")
     assert (code, "cannot read" in error, "compile the model again" in error) == (1, True, True)
     assert not (folder / "build").exists()
+
+
+def test_a_folder_with_the_graph_of_another_model_is_told(tmp_path: Path, data: Path) -> None:
+    folder = write_fake_folder(tmp_path / "fake")
+    (folder / "graph.te").write_text("")
+    code, out, error = train(folder, data, "--state-out", tmp_path / "s.npz")
+    assert (code, out) == (1, "")
+    assert "holds other trainable tensors than the manifest lists" in error
+    done = bench_melt("verify", folder, "--boards", "host", "--steps", 1)
+    assert (done.returncode, "other trainable tensors" in done.stderr) == (1, True)
 
 
 def test_wrong_usage_is_exit_2(folder: Path, data: Path) -> None:

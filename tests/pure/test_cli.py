@@ -39,6 +39,8 @@ def test_fine(capsys: pytest.CaptureFixture[str]) -> None:
         (UserError("board 'x' is unknown"), 1),
         (DeviceError("board 'x' is silent"), 3),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 1),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "file/x"), 1),
+        (FileExistsError(errno.EEXIST, "File exists", "x"), 1),
     ],
 )
 def test_one_message_and_no_traceback(

@@ -101,6 +101,7 @@ def test_syntax_error_and_missing_file(tmp_path: Path) -> None:
         (lambda t, x: t.conv(x, weight=np.ones((4, 1, 1, 7))), r"should have shape \(4, 1, 1, 3"),
         (lambda t, x: t.conv(x, weight=np.ones((4, 1, 1, 3), np.int8)), "needs weight_scale"),
         (lambda t, x: t.conv(x, 4, bias=np.zeros(5)), r"bias \(5,\) should have shape \(4,\)"),
+        (lambda t, x: t.conv(x, 1, bias=[np.inf]), "a bias is not finite"),
         (lambda t, x: t.add(x, t.conv(x, 4)), "does not broadcast"),
         (lambda t, x: t.mean(x, (0, 1)), r"axes \(0, 1\) do not fit"),
         (lambda t, x: t.transpose(x, (0, 1, 1, 3)), "order .* does not fit"),
@@ -169,3 +170,12 @@ def test_cases_take_batches() -> None:
         rows = [run(graph, {name: row[None]})[graph.outputs[0]] for row in x]
         whole = run(graph, {name: x})[graph.outputs[0]]
         np.testing.assert_array_equal(whole, np.concatenate(rows), err_msg=case.name)
+
+
+def test_what_a_model_file_prints_stays_off_stdout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "nets.py"
+    path.write_text("print('read')\ndef net(t):\n    print('traced')\n    return t.input((1,))\n")
+    load_model(f"{path}:net")
+    assert capsys.readouterr() == ("", "read\ntraced\n")

@@ -41,3 +41,11 @@ def test_a_wrong_hash_is_named(tmp_path: Path) -> None:
     (tmp_path / "te_manifest.json").write_text(json.dumps(table))
     with pytest.raises(UserError, match="'model_hash'"):
         load_manifest(tmp_path)
+
+
+def test_a_shape_with_a_negative_size_is_named(tmp_path: Path) -> None:
+    table = json.loads(write_manifest(manifest()))
+    table["input"]["shape"] = [1, -3]
+    (tmp_path / "te_manifest.json").write_text(json.dumps(table))
+    with pytest.raises(UserError, match=r"'input.shape.1'"):
+        load_manifest(tmp_path)

@@ -18,6 +18,7 @@ BAD = {
     "[update": "not valid TOML",
     "[update]\nbiasses = 3": "unknown key 'biasses'; did you mean 'biases'",
     "[update]\nbiases = -1": "biases must be a count >= 0 or a list",
+    "[update]\nbiases = 1073741824": "biases must be a count >= 0 or a list",
     "[update]\nbiases = true": "biases must be a count >= 0 or a list",
     "[update]\nhead = 'bf16'": "head = 'bf16' is not one of float32, int8, frozen",
     "[update]\nrounding = 'up'": "rounding = 'up' is not one of nearest, stochastic, master16",

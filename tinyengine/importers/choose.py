@@ -57,7 +57,10 @@ def quantise_weight(weight: Array, axis: int, per_channel: bool) -> tuple[Array,
 
 def quantise_bias(bias: Array, scales: F64) -> Array:
     """int32 bias of a real one at `scales` = input scale * weight scales."""
-    q = np.rint(np.asarray(bias, np.float64) / np.where(scales > 0, scales, 1.0))
+    real = np.asarray(bias, np.float64)
+    if not np.isfinite(real).all():
+        raise ModelError("a bias is not finite")
+    q = np.rint(real / np.where(scales > 0, scales, 1.0))
     return fixed.saturate_i32(np.clip(q, -3e9, 3e9)).astype(np.int32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 import types
@@ -32,8 +33,10 @@ def load_python(path: Path, function: str) -> Graph:
     module.__file__ = str(path)
     sys.modules[_MODULE] = module  # dataclasses and the like look their module up
     try:
-        exec(compile(source, str(path), "exec"), module.__dict__)
-        return _trace(module, path, function)
+        # stdout belongs to the command's answer (`--json`); what the file prints is a note
+        with contextlib.redirect_stdout(sys.stderr):
+            exec(compile(source, str(path), "exec"), module.__dict__)
+            return _trace(module, path, function)
     except (Exception, SystemExit) as error:
         raise ModelError(_message(error, path)) from error
     finally:

@@ -131,7 +131,7 @@ def _choice(
 
 
 def _biases(name: str, value: Any) -> int | tuple[str, ...]:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < ALL:
         return value
     if isinstance(value, list) and all(isinstance(v, str) for v in value):
         return tuple(value)
