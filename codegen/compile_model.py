@@ -50,7 +50,7 @@ class CompileResult:
 def compile_model(
     model: str,
     board: Board,
-    update: str,
+    update: str | Scheme,
     out: Path,
     classes: int | None = None,
     seed: int = 0,
@@ -62,7 +62,8 @@ def compile_model(
         UserError: the model, the scheme, the board's budget or the folder does not do.
     """
     folder = Folder(out, MANIFEST)
-    graph, scheme = load_model(model), load_scheme(update)
+    graph = load_model(model)
+    scheme = load_scheme(update) if isinstance(update, str) else update
     compiled = compile_graph(graph, scheme, classes, seed, dumper(dump_dir))
     figures = figures_of(compiled)
     check_budget(compiled, board)
@@ -74,6 +75,17 @@ def compile_model(
     files[REPORT] = render(compiled, board.name, figures)
     folder.write(files)
     return CompileResult(out, compiled, figures)
+
+
+def float_warning(scheme: Scheme, board: Board) -> str | None:
+    """What float32 gradients cost on a board without a floating-point unit; None where they do."""
+    if not scheme.trains or scheme.gradients != "f32" or "fpu" in board.features:
+        return None
+    return (
+        f"board '{board.name}' has no floating-point unit: every multiply-add of the float32 "
+        "gradients is two calls of the compiler's software routines, tens of instructions where an "
+        'FPU takes one or two. gradients = "s16" (or --gradients s16) keeps them in integers'
+    )
 
 
 def dumper(folder: Path | None) -> Dump:

@@ -15,12 +15,14 @@ from tinyengine.passes.backward import backward
 from tinyengine.passes.fold import fold
 from tinyengine.passes.fuse import fuse
 from tinyengine.passes.head import find_head, replace_head
+from tinyengine.passes.integer import FORMATS, integer_gradients
 from tinyengine.passes.prune import prune
 from tinyengine.passes.simplify import simplify
 from tinyengine.passes.update import attach_update
 from tinyengine.plan.arena import make_plan
 from tinyengine.plan.check import check_plan
 from tinyengine.plan.plan import Plan
+from tinyengine.sim.calibrate import largest_gradients
 from tinyengine.update.scheme import Learning, Scheme, resolve
 
 Dump = Callable[[str, Graph], None]
@@ -73,7 +75,7 @@ def no_dump(stage: str, graph: Graph) -> None:
 def prepare(
     graph: Graph, scheme: Scheme, classes: int | None = None, seed: int = 0, dump: Dump = no_dump
 ) -> Prepared:
-    """Import -> fold -> head -> backward -> prune: everything up to the gradients.
+    """Import -> fold -> head -> backward -> prune -> integer: everything up to the gradients.
 
     Raises:
         UserError: the scheme does not fit the model, or the model cannot be trained as asked.
@@ -94,7 +96,11 @@ def prepare(
         frozen = _all_constant(graph)
         return Prepared(frozen, frozen, learning)
     full = step(Stage.BACKWARD, _keep_outputs(backward(graph), graph))
-    return Prepared(graph, step(Stage.PRUNE, prune(full, learning)), learning)
+    pruned = step(Stage.PRUNE, prune(full, learning))
+    if scheme.gradients in FORMATS:
+        pruned = integer_gradients(pruned, FORMATS[scheme.gradients], largest_gradients(pruned))
+        step(Stage.INTEGER, pruned)
+    return Prepared(graph, pruned, learning)
 
 
 def find_head_layer(graph: Graph) -> str | None:

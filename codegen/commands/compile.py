@@ -10,7 +10,8 @@ import typer
 
 from codegen.board import load_board
 from codegen.cli import print_json
-from codegen.compile_model import compile_model
+from codegen.compile_model import compile_model, float_warning
+from tinyengine.update.scheme import load_scheme, with_gradients
 
 
 def command(
@@ -26,13 +27,20 @@ def command(
         None
     ),
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the fresh head")] = 0,
+    gradients: Annotated[
+        str | None, typer.Option(help="format of gradients instead of the scheme's: f32, s16, s8")
+    ] = None,
     dump_dir: Annotated[Path | None, typer.Option(help="write the graph after every pass here")] = (
         None
     ),
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:
     """Generate training C for BOARD into the folder OUT."""
-    result = compile_model(model, load_board(board), update, out, classes, seed, dump_dir)
+    scheme = with_gradients(load_scheme(update), gradients)
+    target = load_board(board)
+    if (warning := float_warning(scheme, target)) is not None:
+        print(f"warning: {warning}", file=sys.stderr)
+    result = compile_model(model, target, scheme, out, classes, seed, dump_dir)
     if as_json:
         print_json(result.figures)
         return

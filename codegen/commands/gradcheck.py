@@ -11,7 +11,7 @@ from tinyengine.compiled import prepare
 from tinyengine.errors import SchemeError
 from tinyengine.importers import load_model
 from tinyengine.sim.gradcheck import gradcheck_random
-from tinyengine.update.scheme import load_scheme
+from tinyengine.update.scheme import load_scheme, with_gradients
 
 
 def command(
@@ -25,11 +25,14 @@ def command(
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="of the fresh head and the random sample")
     ] = 0,
+    gradients: Annotated[
+        str | None, typer.Option(help="format of gradients instead of the scheme's: f32, s16, s8")
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="random samples to sum over")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:
     """Compare every trainable tensor's gradient with float64 automatic differentiation."""
-    scheme = load_scheme(update)
+    scheme = with_gradients(load_scheme(update), gradients)
     if not scheme.trains:
         raise SchemeError(f"update scheme '{scheme.name}' trains nothing: no gradient to check")
     prepared = prepare(load_model(model), scheme, classes, seed)

@@ -30,6 +30,7 @@ class Stage(enum.Enum):
     QUANTISE = "quantise"
     BACKWARD = "backward"
     PRUNE = "prune"
+    INTEGER = "integer"
     FUSE = "fuse"
     SIMPLIFY = "simplify"
     UPDATE = "update"
@@ -39,7 +40,9 @@ class Stage(enum.Enum):
 ALWAYS = frozenset(Stage)
 FORWARD = frozenset({Stage.IMPORT, Stage.FOLD, Stage.HEAD, Stage.QUANTISE})
 SCHEDULED = frozenset({Stage.SCHEDULE})
-TRIMMED = frozenset({Stage.PRUNE, Stage.FUSE, Stage.SIMPLIFY, Stage.UPDATE, Stage.SCHEDULE})
+TRIMMED = frozenset(
+    {Stage.PRUNE, Stage.INTEGER, Stage.FUSE, Stage.SIMPLIFY, Stage.UPDATE, Stage.SCHEDULE}
+)
 
 # Facts that rooms of the house tell each other; another one is one more line here.
 META = frozenset(
@@ -50,7 +53,7 @@ META = frozenset(
         "output_dtype",  # "f32": fold took a Dequantize off the output
     }
 )
-GRADIENT_DTYPES = frozenset({DType.F32})
+GRADIENT_DTYPES = frozenset({DType.F32, DType.I32})
 _DATA_ROLES = frozenset({Role.CONSTANT, Role.TRAINABLE, Role.STATE})
 _MADE_ROLES = frozenset({Role.ACTIVATION, Role.GRADIENT})
 _LEARNING_ROLES = frozenset({Role.TRAINABLE, Role.STATE})
@@ -373,7 +376,9 @@ RULES: tuple[Rule, ...] = (
     Rule("V12", "the graph has an output, and inputs hold one sample", ALWAYS, _borders),
     Rule("V13", "meta keys are known", ALWAYS, _meta),
     Rule("V14", "a forward graph has no gradients and no updates", FORWARD, _forward_only),
-    Rule("V15", "a gradient is float32, shaped like its one trainable", ALWAYS, _gradients),
+    Rule(
+        "V15", "a gradient is float32 or int32, shaped like its one trainable", ALWAYS, _gradients
+    ),
     Rule("V16", "every trainable has a gradient", frozenset({Stage.BACKWARD}), _gradients_complete),
     Rule(
         "V17",

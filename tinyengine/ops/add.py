@@ -11,6 +11,8 @@ import numpy as np
 from tinyengine.ir.tensor import Array, DType
 from tinyengine.ops import fixed
 from tinyengine.ops.conv2d import check_range
+from tinyengine.ops.exponent import GradientOp, Scaling
+from tinyengine.ops.fixed import I64
 from tinyengine.ops.op import (
     Op,
     Signature,
@@ -94,10 +96,11 @@ def check_broadcast(sig: Signature) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class GradAdd(Op):
+class GradAdd(GradientOp):
     """Gradients that meet are added: d = d1 + d2, float32, same shape."""
 
     kind: ClassVar[str] = "grad_add"
+    gradients: ClassVar[int] = 2
 
     def check(self, sig: Signature) -> None:
         expect_count(sig, 2)
@@ -107,6 +110,9 @@ class GradAdd(Op):
 
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
         return (ins[0] + ins[1],)
+
+    def integers(self, sig: Signature, ins: Sequence[Array], scaling: Scaling) -> I64:
+        return fixed.saturate_i32(scaling.align(ins[0], 0) + scaling.align(ins[1], 1))
 
     def inplace(self, sig: Signature) -> tuple[int, ...]:
         return (0, 1)

@@ -13,6 +13,16 @@ import numpy as np
 
 from tinyengine.ir.tensor import Array, DType, Quant, TensorType
 from tinyengine.ops import fixed
+from tinyengine.ops.exponent import (
+    GradientOp,
+    Scaling,
+    expect_gradient,
+    is_integer,
+    scaled_bits,
+    shifted_gradient,
+    weight_gradient_shift,
+)
+from tinyengine.ops.fixed import I64
 from tinyengine.ops.op import (
     Op,
     Signature,
@@ -106,12 +116,14 @@ class Conv2d(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Conv2dBwdInput(Op):
+class Conv2dBwdInput(GradientOp):
     """d_x = sum over taps (ky, kx in raster order) and then output channels k of d_y s_k w.
 
     d_y (n, oh, ow, k) f32; weight (k, kh, kw, c) i8; scale (k,) f32 -> d_x (n, h, w, c) f32.
     Each product is (d_y * s_k) * w, rounded after every operation, added in that order to +0.
     With a fourth input the weight is split as in Conv2d.
+    In integers scale is i16 times the unit of its type: d' = floor(d_y * scale / 2**r + 1/2) is
+    int16, and the sum of d' * w is rescaled by unit * 2**r.
     """
 
     kind: ClassVar[str] = "conv2d_bwd_input"
@@ -143,6 +155,35 @@ class Conv2dBwdInput(Op):
                 part += scaled[..., k : k + 1] * taps[k, tap.ky, tap.kx]
         return (d_x,)
 
+    def scaled_bits(self, sig: Signature) -> int:
+        """The r of the integer form."""
+        k, kh, kw = sig.ins[1].shape[:3]
+        return scaled_bits(sig.ins[0].dtype, k * kh * kw)
+
+    def integers(self, sig: Signature, ins: Sequence[Array], scaling: Scaling) -> I64:
+        d, weight, scale = ins[:3]
+        if len(ins) > 3:
+            weight = np.concatenate([weight, ins[3]], axis=3)
+        r = self.scaled_bits(sig)
+        product = d.astype(np.int64) * scale
+        scaled = ((product + (1 << (r - 1))) >> r).astype(np.float64)
+        # float64 sums of these are exact
+        d_x, taps = np.zeros(sig.outs[0].shape), weight.astype(np.float64)
+        for tap in self.window.taps((d_x.shape[1], d_x.shape[2])):
+            part = scaled[(slice(None), *tap.out)] @ taps[:, tap.ky, tap.kx]
+            d_x[(slice(None), *tap.into)] += part
+        return scaling.by(d_x.astype(np.int64), *self.factor(sig))
+
+    def check_integers(self, sig: Signature) -> None:
+        expect_dtype(sig.ins[2], DType.I16, "scale")
+
+    def factor(self, sig: Signature) -> tuple[int, int]:
+        """Multiplier and shift of the integer form's sum."""
+        return fixed.quantise_multiplier(sig.ins[2].scale * 2.0 ** self.scaled_bits(sig))
+
+    def integer_scratch_bytes(self, sig: Signature) -> int:
+        return 4 * sig.outs[0].shape[3]
+
     def macs(self, sig: Signature) -> int:
         return sig.ins[0].count * int(np.prod(self.window.kernel)) * sig.outs[0].shape[3]
 
@@ -153,6 +194,7 @@ class Conv2dBwdWeight(Op):
 
     d_y (1, oh, ow, k) f32; x (1, h, w, c) i8 -> (k, kh, kw, c) f32, in units of the input scale:
     the output's quantisation holds s_x, so that real gradient = s_x * d_w. Padding adds nothing.
+    In integers d_y is first shifted right by `weight_gradient_shift`, the sum is i32.
     """
 
     kind: ClassVar[str] = "conv2d_bwd_weight"
@@ -162,16 +204,15 @@ class Conv2dBwdWeight(Op):
         expect_count(sig, 2)
         d, x = sig.ins
         out = sig.outs[0]
-        expect_dtype(d, DType.F32, "output gradient")
-        expect_quantised(x, "input")
-        expect_dtype(out, DType.F32, "weight gradient")
+        check_weight_gradient(sig)
         size = self.window.out_size((x.shape[1], x.shape[2]))
         expect(d.shape[:3] == (1, *size), f"output gradient {d.shape} does not fit {size}")
         expect_shape(out, (d.shape[3], *self.window.kernel, x.shape[3]), "weight gradient")
-        expect(out.scale == x.scale, "weight gradient must carry the input's scale")
 
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
         d, x = ins
+        if is_integer(sig.ins[0]):
+            return (self._integers(sig, d, x),)
         size = (x.shape[1], x.shape[2])
         columns = unfold(self.window, x[0].astype(np.float32) - np.float32(sig.ins[1].zero_point))
         rows = d.reshape(-1, d.shape[3])
@@ -181,8 +222,36 @@ class Conv2dBwdWeight(Op):
             d_w += row[:, None] * column[None, :]
         return (d_w.reshape(sig.outs[0].shape),)
 
+    def _integers(self, sig: Signature, d: Array, x: Array) -> Array:
+        columns = unfold(self.window, x[0].astype(np.float64) - sig.ins[1].zero_point)
+        rows = shifted_gradient(d, gradient_shift(sig.ins[0])).reshape(-1, d.shape[3])
+        total = rows.astype(np.float64).T @ columns
+        return total.astype(np.int32).reshape(sig.outs[0].shape)
+
     def macs(self, sig: Signature) -> int:
         return sig.ins[0].count * int(np.prod(self.window.kernel)) * sig.ins[1].shape[3]
+
+
+def gradient_shift(d: TensorType) -> int:
+    """How far an integer output gradient is shifted right before a weight gradient's sum."""
+    return weight_gradient_shift(d.dtype, d.shape[1] * d.shape[2]) if is_integer(d) else 0
+
+
+def check_weight_gradient(sig: Signature) -> None:
+    """Formats of output gradient, input and weight gradient, and the latter's scale."""
+    d, x, out = sig.ins[0], sig.ins[1], sig.outs[0]
+    expect_gradient(d, "output gradient")
+    expect_quantised(x, "input")
+    expect_dtype(out, DType.I32 if is_integer(d) else DType.F32, "weight gradient")
+    expect(len(d.shape) == 4, "output gradient must have rank 4")
+    scale = x.scale * 2.0 ** gradient_shift(d)
+    expect(out.scale == scale, f"weight gradient must carry scale {scale:g}")
+
+
+def weight_gradient_type(shape: tuple[int, ...], d: TensorType, x: TensorType) -> TensorType:
+    """The type of a convolution's weight gradient."""
+    dtype = DType.I32 if is_integer(d) else DType.F32
+    return TensorType(shape, dtype, Quant.per_tensor(x.scale * 2.0 ** gradient_shift(d)))
 
 
 def unfold(window: Window, x: Array) -> Array:

@@ -10,7 +10,21 @@ import numpy as np
 
 from tinyengine.ir.tensor import Array, DType, Quant, TensorType
 from tinyengine.ops import fixed
-from tinyengine.ops.conv2d import check_range, check_requantisation, check_weight
+from tinyengine.ops.conv2d import (
+    check_range,
+    check_requantisation,
+    check_weight,
+    check_weight_gradient,
+    gradient_shift,
+)
+from tinyengine.ops.exponent import (
+    GradientOp,
+    Scaling,
+    expect_products,
+    is_integer,
+    shifted_gradient,
+)
+from tinyengine.ops.fixed import I64
 from tinyengine.ops.op import (
     Op,
     Signature,
@@ -90,18 +104,20 @@ class DepthwiseConv2d(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class DepthwiseBwdInput(Op):
+class DepthwiseBwdInput(GradientOp):
     """d_x[c] = sum over taps (raster order), then m, of (d_y[c*m'+m] * s) * w, from +0.
 
     d_y (n, oh, ow, c * m) f32; weight (1, kh, kw, c * m) i8; scale (c * m,) f32.
+    In integers multiplier and shift (c * m,) i32 stand for scale: each output channel's sum over
+    taps is rescaled by its own, then the m are added.
     """
 
     kind: ClassVar[str] = "depthwise_bwd_input"
     window: Window
 
     def check(self, sig: Signature) -> None:
-        expect_count(sig, 3)
-        d, weight, scale = sig.ins
+        expect(len(sig.ins) in (3, 4) and len(sig.outs) == 1, "takes 3 or 4 inputs and 1 output")
+        d, weight, scale = sig.ins[:3]
         out = sig.outs[0]
         expect_dtype(d, DType.F32, "output gradient")
         expect_dtype(weight, DType.I8, "weight")
@@ -124,6 +140,29 @@ class DepthwiseBwdInput(Op):
                 part += scaled[(slice(None), *tap.out)][..., m] * taps[tap.ky, tap.kx, :, m]
         return (d_x,)
 
+    def integers(self, sig: Signature, ins: Sequence[Array], scaling: Scaling) -> I64:
+        d, weight, multiplier, shift = ins
+        n, h, w, channels = sig.outs[0].shape
+        many = weight.shape[3] // channels
+        total = np.zeros((n, h, w, channels * many), np.int64)
+        taps = weight[0].astype(np.int64)
+        for tap in self.window.taps((h, w)):
+            part = d[(slice(None), *tap.out)] * taps[tap.ky, tap.kx]
+            total[(slice(None), *tap.into)] += part
+        q = scaling.by(total, multiplier, shift)
+        return fixed.saturate_i32(q.reshape(n, h, w, channels, many).sum(axis=-1))
+
+    def check_integers(self, sig: Signature) -> None:
+        expect_count(sig, 4)
+        for type_, what in zip(sig.ins[2:], ("multiplier", "shift"), strict=True):
+            expect_dtype(type_, DType.I32, what)
+            expect_shape(type_, sig.ins[1].shape[3:], what)
+        taps = sig.ins[1].shape[1] * sig.ins[1].shape[2]
+        expect_products(sig.ins[0].dtype, taps)
+
+    def integer_scratch_bytes(self, sig: Signature) -> int:
+        return 4 * sig.ins[0].shape[3]
+
     def macs(self, sig: Signature) -> int:
         return sig.ins[0].count * int(np.prod(self.window.kernel))
 
@@ -142,17 +181,16 @@ class DepthwiseBwdWeight(Op):
         expect_count(sig, 2)
         d, x = sig.ins
         out = sig.outs[0]
-        expect_dtype(d, DType.F32, "output gradient")
-        expect_quantised(x, "input")
-        expect_dtype(out, DType.F32, "weight gradient")
+        check_weight_gradient(sig)
         size = self.window.out_size((x.shape[1], x.shape[2]))
         expect(d.shape[:3] == (1, *size), f"output gradient {d.shape} does not fit {size}")
         expect(d.shape[3] % x.shape[3] == 0, "channels do not fit")
         expect_shape(out, (1, *self.window.kernel, d.shape[3]), "weight gradient")
-        expect(out.scale == x.scale, "weight gradient must carry the input's scale")
 
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
         d, x = ins
+        if is_integer(sig.ins[0]):
+            return (self._integers(sig, d, x),)
         many = d.shape[3] // x.shape[3]
         centred = x[0].astype(np.float32) - np.float32(sig.ins[1].zero_point)
         centred = np.repeat(centred, many, axis=2)
@@ -163,6 +201,15 @@ class DepthwiseBwdWeight(Op):
             flat = products.reshape(-1, products.shape[2])
             d_w[0, tap.ky, tap.kx] = np.cumsum(flat, axis=0, dtype=np.float32)[-1] + np.float32(0)
         return (d_w,)
+
+    def _integers(self, sig: Signature, d: Array, x: Array) -> Array:
+        centred = x[0].astype(np.int64) - sig.ins[1].zero_point
+        centred = np.repeat(centred, d.shape[3] // x.shape[3], axis=2)
+        shifted = shifted_gradient(d, gradient_shift(sig.ins[0]))
+        d_w = np.zeros(sig.outs[0].shape, np.int32)
+        for tap in self.window.taps((x.shape[1], x.shape[2])):
+            d_w[0, tap.ky, tap.kx] = (shifted[0][tap.out] * centred[tap.into]).sum(axis=(0, 1))
+        return d_w
 
     def macs(self, sig: Signature) -> int:
         return sig.ins[0].count * int(np.prod(self.window.kernel))

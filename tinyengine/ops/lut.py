@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from tinyengine.ir.tensor import Array, DType, TensorType
+from tinyengine.ops import fixed
+from tinyengine.ops.exponent import GradientOp, Scaling
+from tinyengine.ops.fixed import I64
 from tinyengine.ops.op import (
     Op,
     Signature,
@@ -62,8 +65,8 @@ class Lut(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class LutBwd(Op):
-    """d_x = d_y * slope[x + 128]."""
+class LutBwd(GradientOp):
+    """d_x = d_y * slope[x + 128]. In integers the slopes are i16 times the scale of their type."""
 
     kind: ClassVar[str] = "lut_bwd"
 
@@ -81,5 +84,13 @@ class LutBwd(Op):
         d, x, slope = ins
         return (d * slope[x.astype(np.int64) + 128],)
 
+    def integers(self, sig: Signature, ins: Sequence[Array], scaling: Scaling) -> I64:
+        d, x, slope = ins
+        product = d.astype(np.int64) * slope[x.astype(np.int64) + 128]
+        return scaling.by(product, *fixed.quantise_multiplier(sig.ins[2].scale))
+
     def inplace(self, sig: Signature) -> tuple[int, ...]:
         return (0,)
+
+    def check_integers(self, sig: Signature) -> None:
+        expect_dtype(sig.ins[2], DType.I16, "slope")

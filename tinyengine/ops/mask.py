@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinyengine.ir.tensor import Array, DType
+from tinyengine.ops.exponent import expect_gradient
 from tinyengine.ops.op import Op, Signature, expect_count, expect_dtype, expect_shape
 
 
@@ -32,21 +33,21 @@ class Inside(Op):
 
 @dataclass(frozen=True, slots=True)
 class MaskGrad(Op):
-    """d where the bit is set, else +0."""
+    """d where the bit is set, else +0; any format."""
 
     kind: ClassVar[str] = "mask_grad"
 
     def check(self, sig: Signature) -> None:
         expect_count(sig, 2)
         d, bits = sig.ins
-        expect_dtype(d, DType.F32, "gradient")
+        expect_gradient(d, "gradient")
         expect_dtype(bits, DType.B1, "bits")
         expect_shape(bits, d.shape, "bits")
-        expect_dtype(sig.outs[0], DType.F32, "output")
+        expect_dtype(sig.outs[0], d.dtype, "output")
         expect_shape(sig.outs[0], d.shape, "output")
 
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
-        return (np.where(ins[1], ins[0], np.float32(0)),)
+        return (np.where(ins[1], ins[0], np.zeros((), ins[0].dtype)),)
 
     def inplace(self, sig: Signature) -> tuple[int, ...]:
         return (0,)

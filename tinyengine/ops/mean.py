@@ -11,6 +11,8 @@ import numpy as np
 
 from tinyengine.ir.tensor import Array, DType, TensorType
 from tinyengine.ops import fixed
+from tinyengine.ops.exponent import GradientOp, Scaling
+from tinyengine.ops.fixed import I64
 from tinyengine.ops.op import (
     Op,
     Signature,
@@ -90,7 +92,7 @@ def mean_parameters(sig: Signature, count: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class MeanBwd(Op):
+class MeanBwd(GradientOp):
     """d_x = d_y * (1 / count), repeated over the reduced axes."""
 
     kind: ClassVar[str] = "mean_bwd"
@@ -108,3 +110,8 @@ class MeanBwd(Op):
         r = reduction(sig.outs[0].shape, self.first, self.last)
         share = ins[0].reshape(r.outer, 1, r.inner) * (np.float32(1) / np.float32(r.reduced))
         return (np.repeat(share, r.reduced, axis=1).reshape(sig.outs[0].shape),)
+
+    def integers(self, sig: Signature, ins: Sequence[Array], scaling: Scaling) -> I64:
+        r = reduction(sig.outs[0].shape, self.first, self.last)
+        share = scaling.by(ins[0], *fixed.quantise_multiplier(1 / r.reduced))
+        return np.repeat(share.reshape(r.outer, 1, r.inner), r.reduced, axis=1)

@@ -12,6 +12,8 @@ from tinyengine.ir.tensor import Array, DType, TensorType
 from tinyengine.ops import fixed
 from tinyengine.ops.add import check_broadcast
 from tinyengine.ops.conv2d import check_range
+from tinyengine.ops.exponent import GradientOp, Scaling
+from tinyengine.ops.fixed import I64
 from tinyengine.ops.op import (
     Op,
     Signature,
@@ -70,7 +72,7 @@ class Mul(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class MulBwd(Op):
+class MulBwd(GradientOp):
     """d_x = (d_y * s) * (other - zero): d_y f32; other i8, same shape or broadcast."""
 
     kind: ClassVar[str] = "mul_bwd"
@@ -92,6 +94,13 @@ class MulBwd(Op):
         if type_.shape != d.shape:
             centred = centred.reshape(-1)
         return (d * np.float32(type_.scale) * centred,)
+
+    def integers(self, sig: Signature, ins: Sequence[Array], scaling: Scaling) -> I64:
+        d, other = ins
+        centred = other.astype(np.int64) - sig.ins[1].zero_point
+        if sig.ins[1].shape != d.shape:
+            centred = centred.reshape(-1)
+        return scaling.by(d * centred, *fixed.quantise_multiplier(sig.ins[1].scale))
 
     def inplace(self, sig: Signature) -> tuple[int, ...]:
         return (0,)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tinyengine.ir.tensor import Array, DType, TensorType
+from tinyengine.ops import fixed
 from tinyengine.ops.conv2d import check_range
+from tinyengine.ops.exponent import LIMITS, GradientOp, Scaling
+from tinyengine.ops.fixed import I64
 from tinyengine.ops.op import (
     Op,
     Signature,
@@ -48,6 +51,24 @@ def tap_counts(window: Window, size: tuple[int, int]) -> Array:
     for tap in window.taps(size):
         counts[tap.out] += 1
     return counts
+
+
+def shares(window: Window, size: tuple[int, int], bits: int) -> Array:
+    """round(2**bits / real pixels of each output's window): (oh, ow) int64."""
+    counts = tap_counts(window, size)
+    return ((2 << bits) // counts + 1) >> 1
+
+
+def share_bits(window: Window, size: tuple[int, int], limit: int) -> int:
+    """The most bits, at most 15, with which no input's sum of shares * limit leaves int32."""
+    for bits in range(15, 0, -1):
+        total = np.zeros(size, np.int64)
+        share = shares(window, size, bits)
+        for tap in window.taps(size):
+            total[tap.into] += share[tap.out]
+        if int(total.max()) * limit <= fixed.INT32_MAX:
+            return bits
+    raise AssertionError("at one bit a share is 0 or 1 and windows do not meet that often")
 
 
 def rounded_quotient(total: Array, count: Array) -> Array:
@@ -92,7 +113,7 @@ class AvgPool(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class AvgPoolBwd(Op):
+class AvgPoolBwd(GradientOp):
     """d_x = sum over taps in raster order of d_y * (1 / real pixels of that window), from +0."""
 
     kind: ClassVar[str] = "avg_pool_bwd"
@@ -110,6 +131,15 @@ class AvgPoolBwd(Op):
         for tap in self.window.taps(size):
             d_x[(slice(None), *tap.into)] += share[(slice(None), *tap.out)]
         return (d_x,)
+
+    def integers(self, sig: Signature, ins: Sequence[Array], scaling: Scaling) -> I64:
+        d_x = np.zeros(sig.outs[0].shape, np.int64)
+        size = (d_x.shape[1], d_x.shape[2])
+        bits = share_bits(self.window, size, LIMITS[sig.ins[0].dtype])
+        share = ins[0] * shares(self.window, size, bits)[..., None]
+        for tap in self.window.taps(size):
+            d_x[(slice(None), *tap.into)] += share[(slice(None), *tap.out)]
+        return scaling.by(d_x, *fixed.quantise_multiplier(2.0**-bits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +174,7 @@ class MaxPool(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class MaxPoolBwd(Op):
+class MaxPoolBwd(GradientOp):
     """d_y goes to the first pixel in raster order that holds the window's maximum.
 
     d_y (1, oh, ow, c) f32; x (1, h, w, c) i8. Where windows overlap, contributions are added in
@@ -161,8 +191,10 @@ class MaxPoolBwd(Op):
         expect_shape(sig.ins[1], sig.outs[0].shape, "input")
 
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
-        d, x = ins
-        d_x = np.zeros(sig.outs[0].shape, np.float32)
+        return self._scatter(ins[0], ins[1], np.float32)
+
+    def _scatter(self, d: Array, x: Array, dtype: type[np.floating[Any]]) -> tuple[Array]:
+        d_x = np.zeros(x.shape, dtype)
         h, w, channels = x.shape[1], x.shape[2], np.arange(x.shape[3])
         top, left = self.window.padding[0], self.window.padding[2]
         for oy in range(d.shape[1]):
@@ -174,6 +206,11 @@ class MaxPoolBwd(Op):
                 where = np.array(seen)[np.argmax(patch, axis=0)]
                 d_x[0, where[:, 0], where[:, 1], channels] += d[0, oy, ox]
         return (d_x,)
+
+    def integers(self, sig: Signature, ins: Sequence[Array], scaling: Scaling) -> I64:
+        # float64 adds mantissas exactly
+        (total,) = self._scatter(ins[0].astype(np.float64), ins[1], np.float64)
+        return scaling.align(total.astype(np.int64))
 
 
 def check_pool_gradient(window: Window, sig: Signature) -> None:

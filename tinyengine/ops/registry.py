@@ -18,6 +18,7 @@ from tinyengine.ops.mean import Mean, MeanBwd
 from tinyengine.ops.mul import Mul, MulBwd
 from tinyengine.ops.op import Op
 from tinyengine.ops.pool import AvgPool, AvgPoolBwd, MaxPool, MaxPoolBwd
+from tinyengine.ops.rescaled import QuantizeGrad, Rescaled
 from tinyengine.ops.row_step import RowStep
 from tinyengine.ops.sgd import Accumulate, SgdF32, SgdI8, SgdI32
 from tinyengine.ops.softmax import Softmax
@@ -60,6 +61,9 @@ _ALL: tuple[type[Op], ...] = (
     LutBwd,
     LinearBwdInput,
     LinearBwdWeight,
+    # the same in int16 or int8
+    QuantizeGrad,
+    Rescaled,
     # update
     Accumulate,
     SgdI8,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tinyengine.ir.tensor import Array, DType, Quant, TensorType
+from tinyengine.ir.tensor import Array
+from tinyengine.ops.conv2d import weight_gradient_type
 from tinyengine.ops.op import Op, Signature, expect
 from tinyengine.ops.sgd import SgdI8
 
@@ -16,8 +17,8 @@ class RowStep(Op):
     """gradient(d, x) one row (one output channel) at a time, each fed to `update` at once.
 
     Inputs: those of `gradient`, then those of `update` without its gradient. The bits are those of
-    the two nodes apart; the scratch is one float32 row instead of the whole tensor. Only for
-    convolution weights, whose rows are contiguous.
+    the two nodes apart; the scratch is one row, float32 or int32, instead of the whole tensor. Only
+    for convolution weights, whose rows are contiguous.
     """
 
     kind: ClassVar[str] = "row_step"
@@ -33,7 +34,7 @@ class RowStep(Op):
 
     def split(self, sig: Signature) -> tuple[Signature, Signature]:
         """Signatures of the gradient and of the update."""
-        d_w = TensorType(sig.ins[2].shape, DType.F32, Quant.per_tensor(sig.ins[1].scale))
+        d_w = weight_gradient_type(sig.ins[2].shape, *sig.ins[:2])
         update = Signature((sig.ins[2], d_w, *sig.ins[3:]), sig.outs)
         return Signature(sig.ins[:2], (d_w,)), update
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tinyengine.ir.graph import Builder, Graph, Node
@@ -10,6 +12,7 @@ from tinyengine.ops.conv2d import WEIGHT, Conv2d, X
 from tinyengine.ops.depthwise import DepthwiseConv2d
 from tinyengine.ops.op import Op
 from tinyengine.ops.sgd import Accumulate, Rounding, SgdF32, SgdI8, SgdI32, tensor_key
+from tinyengine.passes.integer import integer_parameters
 from tinyengine.update.scheme import Learning
 
 SCALARS = (("lr", DType.F32), ("seed", DType.U32), ("step", DType.U32))
@@ -19,15 +22,18 @@ def attach_update(graph: Graph, learning: Learning) -> Graph:
     """Add inputs lr, seed, step () and, for each (w, d_w), one SGD node and its state.
 
     State order, and so the order of the state hash: tensors as the forward graph first reads them,
-    each followed by its fraction (master16) and its accumulated gradient.
+    each followed by its fraction (master16) and its accumulated gradient; then the exponents of
+    integer gradients as the backward graph makes them.
     """
     b = Builder(graph.name, graph)
+    exponents, b.updates = b.updates, []
     scalars = tuple(b.input(name, TensorType((), dtype)) for name, dtype in SCALARS)
-    users = graph.consumers()
+    users, sums = graph.consumers(), integer_parameters(graph)
     order = {name: i for i, node in enumerate(graph.nodes) for name in reversed(node.inputs)}
     for w, g in sorted(graph.gradients, key=lambda pair: _first_use(graph, pair[0], order)):
         reader = next(n for n in users[w] if b.values[n.outputs[0]].role is Role.ACTIVATION)
-        _Update(b, learning, reader, scalars).attach(w, g)
+        _Update(b, learning, reader, scalars, sums.get(g)).attach(w, g)
+    b.updates += exponents
     b.gradients = []
     return b.build()
 
@@ -40,11 +46,20 @@ def _first_use(graph: Graph, name: str, order: dict[str, int]) -> tuple[int, int
 
 
 class _Update:
-    """Builds the update of one tensor; `reader` is the forward node that uses it."""
+    """Builds the update of one tensor.
+
+    reader: the forward node that uses it. exponent: that of its gradient, if an int32 sum.
+    """
 
     def __init__(
-        self, b: Builder, learning: Learning, reader: Node, scalars: tuple[str, ...]
+        self,
+        b: Builder,
+        learning: Learning,
+        reader: Node,
+        scalars: tuple[str, ...],
+        exponent: str | None,
     ) -> None:
+        self.exponent = (exponent,) if exponent else ()
         self.b, self.learning, self.reader, self.scalars = b, learning, reader, scalars
         self.every = learning.scheme.accumulate
 
@@ -55,7 +70,8 @@ class _Update:
             zeros = np.zeros(self.b.type(w).shape, np.int8)
             states.append(self.b.constant(f"{w}.fraction", zeros, DType.I8, role=Role.STATE))
         summed = self._accumulated(w, g)
-        inputs = (w, summed or g, self._ratio(w, ratio), *self.scalars, *states[1:])
+        exponent = () if summed else self.exponent  # accumulated sums are float32
+        inputs = (w, summed or g, self._ratio(w, ratio), *self.scalars, *states[1:], *exponent)
         outs = [(f"{s}.next", self.b.type(s)) for s in states]
         nexts = self.b.node(op, inputs, outs, self.reader.layer, Role.GRADIENT)
         self.b.updates += zip(states, nexts, strict=True)
@@ -65,10 +81,10 @@ class _Update:
     def _accumulated(self, w: str, g: str) -> str | None:
         if self.every == 1:
             return None
-        type_ = self.b.type(g)
+        type_ = replace(self.b.type(g), dtype=DType.F32)
         zeros = np.zeros(type_.shape, np.float32)
         total = self.b.constant(f"{w}.sum", zeros, DType.F32, type_.quant, Role.STATE)
-        inputs = (total, g, self.scalars[2])
+        inputs = (total, g, self.scalars[2], *self.exponent)
         out = [(f"{w}.sum.next", type_)]
         op = Accumulate(self.every)
         return self.b.node(op, inputs, out, self.reader.layer, Role.GRADIENT)[0]

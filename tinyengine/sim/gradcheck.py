@@ -11,6 +11,7 @@ import numpy as np
 from tinyengine.errors import UserError
 from tinyengine.ir.graph import Graph
 from tinyengine.ir.tensor import Array, DType, dequantise
+from tinyengine.passes.integer import integer_parameters
 from tinyengine.sim import oracle
 from tinyengine.sim.run import run
 
@@ -81,11 +82,14 @@ def gradcheck_mean(graph: Graph, samples: Iterable[Sample]) -> GradReport:
     """Compare gradients summed over samples."""
     found: dict[str, Array] = {}
     truth: dict[str, Array] = {}
+    exponents = integer_parameters(graph)
     for inputs, label in samples:
         values = run(graph, complete(graph, inputs, label))
         true = oracle.gradients(graph, values, label).gradients
         for name, gradient in graph.gradients:
             real = dequantise(graph.type(gradient).quant, values[gradient])
+            if gradient in exponents:
+                real = real * 2.0 ** int(values[exponents[gradient]][0])
             found[name] = found.get(name, 0.0) + real
             # What no path leads from has no gradient: a zero, which the oracle leaves out.
             truth[name] = truth.get(name, 0.0) + true.get(name, np.zeros(real.shape))

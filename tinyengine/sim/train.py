@@ -82,7 +82,7 @@ def model_state(graph: Graph, state: Mapping[str, Array]) -> dict[str, Array]:
     """
     found: dict[str, Array] = {}
     for value in graph.state():
-        if value.name.endswith((".fraction", ".sum")):
+        if value.name.endswith((".fraction", ".sum", ".exponent")):
             continue
         array = np.array(state[value.name])
         fraction = state.get(f"{value.name}.fraction")

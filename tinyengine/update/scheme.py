@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tinyengine.ir.tensor import Role, Value, dequantise
 from tinyengine.ops.sgd import Rounding
 
 HEADS = ("float32", "int8", "frozen")
-GRADIENTS = ("f32",)
+GRADIENTS = ("f32", "s16", "s8")
 OPTIMIZERS = ("sgd",)
 BUILT_IN = ("none", "head", "bias", "full")
 ALL = 1 << 30  # as a number of biases: every layer
@@ -78,6 +78,19 @@ def load_scheme(spec: str) -> Scheme:
     except (OSError, UnicodeDecodeError) as error:
         raise SchemeError(f"cannot read update scheme '{spec}': {error}") from error
     return parse_scheme(path.stem, text)
+
+
+def with_gradients(scheme: Scheme, gradients: str | None) -> Scheme:
+    """The scheme with another gradient format; None leaves it.
+
+    Raises:
+        SchemeError: there is no such format.
+    """
+    if gradients is None:
+        return scheme
+    if gradients not in GRADIENTS:
+        raise SchemeError(f"gradient format '{gradients}' is not one of {', '.join(GRADIENTS)}")
+    return replace(scheme, gradients=gradients)
 
 
 def shipped_schemes() -> dict[str, str]:
