@@ -200,3 +200,17 @@ def test_one_output_becomes_a_head_of_many_classes(tmp_path: Path) -> None:
         compiled(model, tmp_path / "out", "bias")
     result = compile_model(model, load_board("host"), "bias", tmp_path / "out", classes=3)
     assert load_manifest(result.directory).classes == 3
+
+
+def test_float_gradients_without_a_floating_point_unit_are_warned_of() -> None:
+    from codegen.compile_model import float_warning
+    from tinyengine.update.scheme import load_scheme, with_gradients
+
+    full, board = load_scheme("full"), load_board("qemu_mps2_an500")
+    soft = board.model_copy(update={"name": "soft", "features": ("dsp",)})
+    said = float_warning(full, soft)
+    assert said is not None and "'soft' has no floating-point unit" in said and "s16" in said
+    assert float_warning(full, board) is None
+    assert float_warning(with_gradients(full, "s16"), soft) is None
+    assert float_warning(load_scheme("none"), soft) is None
+    assert float_warning(full, load_board("host")) is None

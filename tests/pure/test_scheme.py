@@ -11,7 +11,13 @@ from tests.cases import CASES
 from tinyengine.compiled import find_head_layer, prepare
 from tinyengine.errors import SchemeError
 from tinyengine.ops.sgd import Rounding
-from tinyengine.update.scheme import load_scheme, parse_scheme, resolve, shipped_schemes
+from tinyengine.update.scheme import (
+    load_scheme,
+    parse_scheme,
+    resolve,
+    shipped_schemes,
+    with_gradients,
+)
 
 BAD = {
     "update = 3": "must hold one table",
@@ -86,3 +92,11 @@ def test_five_examples_ship() -> None:
         f"mcunet-5fps-{n}kb" for n in sorted(("49", "74", "99", "124", "148"))
     ]
     assert load_scheme("49kb") == load_scheme("mcunet-5fps-49kb")
+
+
+def test_gradient_format_can_be_overridden() -> None:
+    scheme = load_scheme("head")
+    assert with_gradients(scheme, None) is scheme
+    assert with_gradients(scheme, "s16").gradients == "s16"
+    with pytest.raises(SchemeError, match="gradient format 's4' is not one of f32, s16, s8"):
+        with_gradients(scheme, "s4")

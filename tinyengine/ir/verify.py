@@ -40,9 +40,7 @@ class Stage(enum.Enum):
 ALWAYS = frozenset(Stage)
 FORWARD = frozenset({Stage.IMPORT, Stage.FOLD, Stage.HEAD, Stage.QUANTISE})
 SCHEDULED = frozenset({Stage.SCHEDULE})
-TRIMMED = frozenset(
-    {Stage.PRUNE, Stage.INTEGER, Stage.FUSE, Stage.SIMPLIFY, Stage.UPDATE, Stage.SCHEDULE}
-)
+TRIMMED = ALWAYS - FORWARD - {Stage.BACKWARD}
 
 # Facts that rooms of the house tell each other; another one is one more line here.
 META = frozenset(
