@@ -52,7 +52,9 @@ def test_pytorch_computes_the_same_net(case: Case) -> None:
     trainer, engine = Trainer(made.graph, LR), TorchEngine(made.graph, LR)
     ours = trainer.step(x, label)
     logits = engine.logits(x).detach().numpy().reshape(-1)
-    allowed = 0.2 * np.abs(trainer.logits).max()  # what rounding to int8 at every layer comes to
+    allowed = 0.2 * float(
+        np.abs(trainer.logits).max()
+    )  # what rounding to int8 at every layer comes to
     assert np.allclose(logits, trainer.logits.reshape(-1), atol=allowed)
     assert engine.step(x, label) == pytest.approx(ours, abs=2 * allowed)
 
