@@ -48,7 +48,7 @@ class CompileResult:
 
 
 def compile_model(
-    model: str,
+    model: str | Graph,
     board: Board,
     update: str | Scheme,
     out: Path,
@@ -62,7 +62,7 @@ def compile_model(
         UserError: the model, the scheme, the board's budget or the folder does not do.
     """
     folder = Folder(out, MANIFEST)
-    graph = load_model(model)
+    graph = load_model(model) if isinstance(model, str) else model
     scheme = load_scheme(update) if isinstance(update, str) else update
     if scheme.gradients != "f32":
         raise SchemeError(f"gradients '{scheme.gradients}' have no C kernels yet; use f32")
