@@ -30,25 +30,21 @@ class Statements:
     """Writes the nodes of plans; collects what they use."""
 
     def __init__(self, places: Places, names: Names, hyper: str, gradients: str) -> None:
-        self.places, self._names, self._hyper, self._gradients = places, names, hyper, gradients
+        self.places, self._names, self.hyper, self.gradients = places, names, hyper, gradients
         self.declarations: list[str] = []  # parameter structs and tables, in order of first use
         self.functions: set[str] = set()
         self.used: set[str] = set()  # arguments as written
         self.table_bytes = 0
         self._stored: dict[tuple[str, str | bytes], str] = {}
 
-    def steps(self, plan: Plan) -> tuple[Step, ...]:
-        """Return the nodes of a plan that do something, in order."""
-        return tuple(self._steps(plan))
-
-    def _steps(self, plan: Plan) -> Iterator[Step]:
-        for index, node in enumerate(plan.graph.nodes):
-            calls = kernel_of(node.op, self._gradients).write(node.op, self._operands(plan, index))
+    def node_step(self, plan: Plan, index: int) -> Step | None:
+        """Return a node of a plan, if it does something."""
+            calls = kernel_of(node.op, self.gradients).write(node.op, self._operands(plan, index))
             if calls:
                 lines = [_comment(plan.graph, node)]
                 for call in calls:
-                    lines += self._statement(call, node)
-                phase = phase_of(plan.graph, node, self._gradients)
+                    lines += self.statement(call, node)
+                phase = phase_of(plan.graph, node, self.gradients)
                 yield Step(node.layer, node.op.kind, phase, tuple(lines))
 
     def _operands(self, plan: Plan, index: int) -> Operands:
@@ -59,10 +55,10 @@ class Statements:
             tuple(self.places.expression(plan, name) for name in node.inputs),
             tuple(self.places.expression(plan, name) for name in node.outputs),
             self.places.at(scratch, "float") if scratch else "NULL",
-            self._hyper,
+            self.hyper,
         )
 
-    def _statement(self, call: Call | RowLoop, node: Node) -> Iterator[str]:
+    def statement(self, call: Call | RowLoop, node: Node) -> Iterator[str]:
         if isinstance(call, Call):
             yield from self._call(call, node, "")
             return

@@ -137,7 +137,8 @@ def compile_graph(
 
 
 def _finish(prepared: Prepared, infer: Graph, train: Graph | None, dump: Dump) -> Compiled:
-    plans = [make_plan(g) if g is not None else None for g in (infer, train)]
+    train_plan = make_plan(train) if train is not None else None
+    plans = (make_plan(infer, beside=train_plan), train_plan)
     for plan in plans:
         if plan is not None:
             verify(plan.graph, Stage.SCHEDULE)
@@ -147,7 +148,6 @@ def _finish(prepared: Prepared, infer: Graph, train: Graph | None, dump: Dump) -
     for plan in plans:
         if plan is not None:
             digest.update(text.write(plan.graph).encode())
-    assert plans[0] is not None
     name = identifier(prepared.forward.name)
     learning, forward = prepared.learning, prepared.forward
     return Compiled(name, plans[0], plans[1], digest.hexdigest(), learning, forward)

@@ -6,6 +6,7 @@
 #include "te_kernels_layout.h"
 #include "te_kernels_s8.h"
 #include "te_kernels_update.h"
+#include "te_stream.h"
 
 /* Generated arrays start at a whole word, so that variants may load words. */
 #define TE_ALIGNED __attribute__((aligned(8)))

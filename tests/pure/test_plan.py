@@ -11,9 +11,10 @@ import pytest
 from tests.cases import CASES, Case
 from tests.training import LR, TRAINABLE, compiled, everything, random_samples, scheme
 from tinyengine.errors import InternalError
-from tinyengine.plan.arena import make_plan, place
+from tinyengine.plan.arena import make_plan
 from tinyengine.plan.check import check_plan
 from tinyengine.plan.lifetime import Buffer
+from tinyengine.plan.place import place
 from tinyengine.plan.plan import Plan, Slot
 from tinyengine.sim.run import run
 from tinyengine.sim.run_plan import FlatMachine

@@ -14,6 +14,7 @@ from tinyengine.ops.conv2d import check_range
 from tinyengine.ops.exponent import GradientOp, Scaling
 from tinyengine.ops.fixed import I64
 from tinyengine.ops.op import (
+    Band,
     Op,
     Signature,
     expect,
@@ -74,6 +75,9 @@ class Add(Op):
         y = fixed.requantise(total, *map(np.asarray, p.out)) + sig.outs[0].zero_point
         return (np.clip(y, self.lo, self.hi).astype(np.int8),)
 
+    def band(self, sig: Signature, row: int) -> Band | None:
+        return elementwise_band(self, sig, row)
+
     def backward(self, tape: Tape, node: Node) -> None:
         d = tape.inside(node, self.lo, self.hi)
         for x in node.inputs:
@@ -93,6 +97,14 @@ def check_broadcast(sig: Signature) -> None:
     per_channel = b.count == b.shape[-1] == a.shape[-1] if b.shape else False
     fits = b.shape == a.shape or per_channel or b.count == 1
     expect(fits, f"input 1 {b.shape} does not broadcast to {a.shape}")
+
+
+def elementwise_band(op: Op, sig: Signature, row: int) -> Band | None:
+    """Row by row: row of each operand that has the output's shape, the other one whole."""
+    out = sig.outs[0]
+    if len(out.shape) != 4 or out.shape[0] != 1:
+        return None
+    return Band(op, tuple((row, row + 1) if t.shape == out.shape else None for t in sig.ins))
 
 
 @dataclass(frozen=True, slots=True)

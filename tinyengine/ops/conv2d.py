@@ -6,7 +6,7 @@ Fully connected layers are 1x1 convolutions of a 1x1 picture: there is one way t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from tinyengine.ops.exponent import (
 )
 from tinyengine.ops.fixed import I64
 from tinyengine.ops.op import (
+    Band,
     Op,
     Signature,
     expect,
@@ -98,6 +99,12 @@ class Conv2d(Op):
 
     def macs(self, sig: Signature) -> int:
         return sig.outs[0].count * sig.ins[X].shape[3] * int(np.prod(self.window.kernel))
+
+    def band(self, sig: Signature, row: int) -> Band | None:
+        found = self.window.band(row, sig.ins[0].shape[1])
+        if found is None:
+            return None
+        return Band(replace(self, window=found[0]), (found[1], *[None] * (len(sig.ins) - 1)))
 
     def backward(self, tape: Tape, node: Node) -> None:
         x, weight, bias = node.inputs[X], node.inputs[WEIGHT], node.inputs[BIAS]

@@ -13,6 +13,7 @@ from tinyengine.ops import fixed
 from tinyengine.ops.exponent import GradientOp, Scaling
 from tinyengine.ops.fixed import I64
 from tinyengine.ops.op import (
+    Band,
     Op,
     Signature,
     expect,
@@ -53,6 +54,11 @@ class Lut(Op):
 
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
         return (ins[1][ins[0].astype(np.int64) + 128],)
+
+    def band(self, sig: Signature, row: int) -> Band | None:
+        out = sig.outs[0].shape
+        rows = ((row, row + 1), None, None)
+        return Band(self, rows) if len(out) == 4 and out[0] == 1 else None
 
     def backward(self, tape: Tape, node: Node) -> None:
         x, _, slope = node.inputs

@@ -10,11 +10,12 @@ import numpy as np
 
 from tinyengine.ir.tensor import Array, DType, TensorType
 from tinyengine.ops import fixed
-from tinyengine.ops.add import check_broadcast
+from tinyengine.ops.add import check_broadcast, elementwise_band
 from tinyengine.ops.conv2d import check_range
 from tinyengine.ops.exponent import GradientOp, Scaling
 from tinyengine.ops.fixed import I64
 from tinyengine.ops.op import (
+    Band,
     Op,
     Signature,
     expect,
@@ -57,6 +58,9 @@ class Mul(Op):
 
     def macs(self, sig: Signature) -> int:
         return sig.outs[0].count
+
+    def band(self, sig: Signature, row: int) -> Band | None:
+        return elementwise_band(self, sig, row)
 
     def backward(self, tape: Tape, node: Node) -> None:
         d = tape.inside(node, self.lo, self.hi)

@@ -8,7 +8,7 @@ it may share (`inplace`, `scratch_bytes`). C kernels equal `evaluate` bit for bi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from tinyengine.errors import InternalError
@@ -25,6 +25,30 @@ class Signature:
 
     ins: tuple[TensorType, ...]
     outs: tuple[TensorType, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """What makes one row of an output from a few rows of the inputs.
+
+    op: the operator on those rows alone. rows: (first, end) of each input; None: all of it, which
+    only an input that is no map of rows may ask for (weights, tables, broadcast operands).
+    """
+
+    op: Op
+    rows: tuple[tuple[int, int] | None, ...]
+
+    def signature(self, sig: Signature) -> Signature:
+        """Types of the rows: those of the whole maps with fewer rows."""
+        ins = tuple(
+            type_ if rows is None else _rows_of(type_, rows[1] - rows[0])
+            for type_, rows in zip(sig.ins, self.rows, strict=True)
+        )
+        return Signature(ins, tuple(_rows_of(type_, 1) for type_ in sig.outs))
+
+
+def _rows_of(type_: TensorType, count: int) -> TensorType:
+    return replace(type_, shape=(type_.shape[0], count, *type_.shape[2:]))
 
 
 class TypeRuleError(InternalError):
@@ -56,6 +80,13 @@ class Op:
     def inplace(self, sig: Signature) -> tuple[int, ...]:
         """Indices of the inputs whose memory output 0 may take over (same element order)."""
         return ()
+
+    def band(self, sig: Signature, row: int) -> Band | None:
+        """How output row `row` is made from rows of the inputs; None: only as a whole.
+
+        Maps are (1, h, w, c) and rows run along h; a later row never needs earlier input rows.
+        """
+        return None
 
     def scratch_bytes(self, sig: Signature) -> int:
         """Bytes of scratch that the C kernel needs while it runs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from tinyengine.ops.conv2d import check_range
 from tinyengine.ops.exponent import LIMITS, GradientOp, Scaling
 from tinyengine.ops.fixed import I64
 from tinyengine.ops.op import (
+    Band,
     Op,
     Signature,
     expect,
@@ -103,6 +104,12 @@ class AvgPool(Op):
     def macs(self, sig: Signature) -> int:
         return 0
 
+    def band(self, sig: Signature, row: int) -> Band | None:
+        found = self.window.band(row, sig.ins[0].shape[1])
+        if found is None:
+            return None
+        return Band(replace(self, window=found[0]), (found[1],))
+
     def backward(self, tape: Tape, node: Node) -> None:
         x = node.inputs[0]
         # A mean cannot leave the range of its inputs: only a fused activation saturates it.
@@ -164,6 +171,12 @@ class MaxPool(Op):
             part = y[(slice(None), *tap.out)]
             np.maximum(part, x[(slice(None), *tap.into)], out=part)
         return (np.clip(y, self.lo, self.hi).astype(np.int8),)
+
+    def band(self, sig: Signature, row: int) -> Band | None:
+        found = self.window.band(row, sig.ins[0].shape[1])
+        if found is None:
+            return None
+        return Band(replace(self, window=found[0]), (found[1],))
 
     def backward(self, tape: Tape, node: Node) -> None:
         x = node.inputs[0]

@@ -1,31 +1,65 @@
-"""Placing buffers in one arena: greedy first fit over several orders, with the lower bound."""
+"""Planning: a scheduled graph, streamed where that saves memory, every value with its slot."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
-
-import numpy as np
 
 from tinyengine.ir.graph import Graph
 from tinyengine.plan.lifetime import Buffer, buffers
-from tinyengine.plan.plan import ALIGN_BYTES, Plan, Slot
+from tinyengine.plan.place import aligned, alive_bytes, joint_bytes, place
+from tinyengine.plan.plan import Plan, Slot
+from tinyengine.plan.rows import Reach, Rows, stream_rows
 from tinyengine.plan.schedule import schedule
+from tinyengine.plan.search import Range, choose_streams, is_range
 
-_ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
-    lambda b: (-b.nbytes, b.first),
-    lambda b: (-(b.last - b.first), -b.nbytes),
-    lambda b: (-b.nbytes * (b.last - b.first + 1), b.first),
-    lambda b: (b.first, -b.nbytes),
-    lambda b: (-b.last, -b.nbytes),
-)
-SHUFFLES = 24  # seeded perturbations of the best order; each costs a few milliseconds
+MIN_SAVING_BYTES = 1024  # a stream's table and calls cost flash: for less RAM they are not worth it
 
 
-def make_plan(graph: Graph) -> Plan:
-    """Schedule the graph and give every arena value a slot."""
+def make_plan(
+    graph: Graph, ranges: Sequence[Range] | None = None, beside: Plan | None = None
+) -> Plan:
+    """Schedule the graph and give every arena value a slot.
+
+    ranges: (first, end) of the nodes that run row by row, none overlapping; None: the planner
+    finds those that need the least memory. beside: a plan that shares the arena; its memory is
+    there in any case, and where its streams do here too, code is shared.
+
+    Raises:
+        ValueError: a range that cannot run row by row.
+    """
     graph = schedule(graph)
-    found = buffers(graph)
+    reach = Reach(graph)
+    if ranges is not None:
+        wrong = [r for r in ranges if not is_range(reach, *r)]
+        if wrong:
+            raise ValueError(f"nodes {wrong} cannot run row by row")
+        return _plan(graph, [stream_rows(reach, *r) for r in ranges])
+    whole, enough = _plan(graph, ()), beside.arena_bytes if beside else 0
+    if whole.arena_bytes <= enough:
+        return whole
+    for same in _same_ranges(graph, beside):
+        if all(is_range(reach, *r) for r in same):
+            shared = _plan(graph, [stream_rows(reach, *r) for r in same])
+            if shared.arena_bytes <= enough:
+                return shared
+    streams = choose_streams(reach, enough)
+    streamed = _plan(graph, streams) if streams else whole
+    saved = whole.arena_bytes - max(streamed.arena_bytes, enough)
+    return streamed if saved >= MIN_SAVING_BYTES else whole
+
+
+def _same_ranges(graph: Graph, beside: Plan | None) -> list[list[Range]]:
+    """The ranges of the streams of `beside`, if the same nodes stand there in this graph."""
+    if beside is None:
+        return []
+    ranges = [(s.first, s.end) for s in beside.streams]
+    same = all(graph.nodes[a:b] == beside.graph.nodes[a:b] for a, b in ranges)
+    return [ranges] if same else []
+
+
+def _plan(graph: Graph, streams: Sequence[Rows]) -> Plan:
+    found = buffers(graph, streams)
     offsets = place(found)
     slots = {
         name: Slot(offset, b.nbytes if name.startswith("#") else graph.type(name).nbytes)
@@ -34,64 +68,22 @@ def make_plan(graph: Graph) -> Plan:
     }
     scratch = tuple(slots.pop(f"#{i}", None) for i in range(len(graph.nodes)))
     top = max((o + b.nbytes for b, o in zip(found, offsets, strict=True)), default=0)
-    return Plan(graph, MappingProxyType(slots), scratch, _aligned(top), lower_bound(found, graph))
+    bound = lower_bound(found, graph, streams)
+    made = tuple(r.stream for r in streams)
+    return Plan(graph, MappingProxyType(slots), scratch, aligned(top), bound, made)
 
 
-def _aligned(n: int) -> int:
-    return -(-n // ALIGN_BYTES) * ALIGN_BYTES
+def lower_bound(found: Sequence[Buffer], graph: Graph, streams: Sequence[Rows] = ()) -> int:
+    """The most bytes alive in any one step: no placement of this schedule can need fewer.
 
-
-def lower_bound(found: Sequence[Buffer], graph: Graph) -> int:
-    """The most bytes alive in any one step: no placement of this schedule can need fewer."""
-    alive = np.zeros(len(graph.nodes) + 1, np.int64)
-    for b in found:
-        alive[b.first : b.last + 1] += _aligned(b.nbytes)
+    Within a stream: lines, output rows written and input rows not yet consumed, row by row.
+    """
+    alive = alive_bytes(found, len(graph.nodes))
+    home = {name: b for b in found for name in b.names}
+    for rows in streams:
+        first, out = rows.stream.first, graph.nodes[rows.stream.end - 1].outputs[0]
+        joint = home[out].over is not None
+        map_bytes = joint_bytes(home[out]) if joint else aligned(home[out].nbytes)
+        lines = aligned(home[f"#{first}"].nbytes) if rows.line_bytes else 0
+        alive[first] += rows.live_bytes[joint] - map_bytes - lines
     return int(alive.max(initial=0))
-
-
-def place(found: Sequence[Buffer]) -> list[int]:
-    """An offset for each buffer: the best of several greedy orders and perturbations of it."""
-    orders = [sorted(range(len(found)), key=lambda i: key(found[i])) for key in _ORDERS]
-    best = min((_first_fit(found, order) for order in orders), key=lambda r: r[0])
-    bound = _bound(found)
-    rng = np.random.default_rng(0)
-    order = best[2]
-    for _ in range(SHUFFLES if best[0] > bound else 0):
-        ranks = np.arange(len(order)) + rng.normal(0.0, 0.08 * len(order), len(order))
-        tried = _first_fit(found, [order[i] for i in np.argsort(ranks)])
-        best = min(best, tried, key=lambda r: r[0])
-    return best[1]
-
-
-def _bound(found: Sequence[Buffer]) -> int:
-    return max(
-        (
-            sum(_aligned(o.nbytes) for o in found if o.overlaps(b) and o.first <= b.first <= o.last)
-            for b in found
-        ),
-        default=0,
-    )
-
-
-def _first_fit(
-    found: Sequence[Buffer], order: Sequence[int]
-) -> tuple[int, list[int], Sequence[int]]:
-    """(arena bytes, offsets, order): each buffer at the lowest gap among those alive with it."""
-    offsets = [0] * len(found)
-    placed: list[int] = []
-    top = 0
-    for i in order:
-        taken = sorted(
-            (offsets[j], offsets[j] + _aligned(found[j].nbytes))
-            for j in placed
-            if found[j].overlaps(found[i])
-        )
-        size, at = _aligned(found[i].nbytes), 0
-        for start, end in taken:
-            if start - at >= size:
-                break
-            at = max(at, end)
-        offsets[i] = at
-        placed.append(i)
-        top = max(top, at + size)
-    return top, offsets, order

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyengine.errors import InternalError
 from tinyengine.ir.tensor import Array
+from tinyengine.plan.check_rows import check_stream
 from tinyengine.plan.plan import Plan, Slot
 
 
@@ -21,7 +22,14 @@ def check_plan(plan: Plan) -> None:
     for name in graph.inputs:
         if name in plan.slots:
             _write(plan, owner, plan.slots[name], numbers[name], f"input '{name}'")
+    streams = {s.first: s for s in plan.streams}
+    behind = 0  # the end of the stream that has run last
     for step, node in enumerate(graph.nodes):
+        if step in streams:
+            behind = streams[step].end
+            check_stream(plan, streams[step], owner, numbers)
+        if step < behind:
+            continue
         where = f"step {step} ('{node.layer}', {node.op.kind})"
         for name in node.inputs:
             if name in plan.slots:

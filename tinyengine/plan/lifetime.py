@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tinyengine.ir.graph import Graph
 from tinyengine.plan.plan import in_arena, storage
+
+if TYPE_CHECKING:
+    from tinyengine.plan.rows import Rows
 
 
 @dataclass(slots=True)
@@ -16,6 +21,8 @@ class Buffer:
     nbytes: int = 0
     first: int = 0
     last: int = 0
+    over: Buffer | None = None  # begins lead_bytes before that one, which it overwrites bit by bit
+    lead_bytes: int = 0
 
     def overlaps(self, other: Buffer) -> bool:
         """Whether both are alive in some step."""
@@ -35,46 +42,78 @@ def last_uses(graph: Graph) -> dict[str, int]:
     return last
 
 
-def buffers(graph: Graph) -> list[Buffer]:
-    """One buffer per group of in-place values, in order of first use; scratch has its own.
+def moments(graph: Graph, streams: Sequence[Rows]) -> list[int]:
+    """When each node runs: its step, but all nodes of a stream run at the step of its first."""
+    when = list(range(len(graph.nodes)))
+    for rows in streams:
+        first, end = rows.stream.first, rows.stream.end
+        when[first:end] = [first] * (end - first)
+    return when
 
-    Scratch of step i is the buffer whose only name is `#i`.
+
+def buffers(graph: Graph, streams: Sequence[Rows] = ()) -> list[Buffer]:
+    """One buffer per group of values that share memory, in order of first use; scratch has its own.
+
+    Scratch of step i, and the line buffers of a stream that begins there, is the buffer whose only
+    name is `#i`.
     """
-    last, needed, old = last_uses(graph), in_arena(graph), storage(graph)
-    found: dict[str, Buffer] = {}
-    ordered: list[Buffer] = []
-
-    def new(name: str, nbytes: int, first: int) -> None:
-        buffer = Buffer([name], nbytes, first, last.get(name, first))
-        found[name] = buffer
-        ordered.append(buffer)
-
+    collector = _Collector(graph, moments(graph, streams))
+    starts = {rows.stream.first: rows for rows in streams}
+    inside = {i for r in streams for i in range(r.stream.first + 1, r.stream.end)}
     for name in graph.inputs:
-        if name in needed:
-            new(name, graph.type(name).nbytes, 0)
-    for step, node in enumerate(graph.nodes):
+        if name in collector.needed:
+            collector.new(name, graph.type(name).nbytes, 0)
+    for step in range(len(graph.nodes)):
+        if step in starts:
+            collector.stream(starts[step])
+        elif step not in inside:
+            collector.node(step)
+    return collector.ordered
+
+
+class _Collector:
+    """Gathers buffers in order of execution."""
+
+    def __init__(self, graph: Graph, when: list[int]) -> None:
+        self.graph = graph
+        self.last = {name: when[i] if when else 0 for name, i in last_uses(graph).items()}
+        self.needed = in_arena(graph) - set(storage(graph))
+        self.found: dict[str, Buffer] = {}
+        self.ordered: list[Buffer] = []
+
+    def new(self, name: str, nbytes: int, first: int) -> None:
+        buffer = Buffer([name], nbytes, first, self.last.get(name, first))
+        self.found[name] = buffer
+        self.ordered.append(buffer)
+
+    def node(self, step: int) -> None:
+        graph, node = self.graph, self.graph.nodes[step]
         sig = graph.signature(node)
         for index, out in enumerate(node.outputs):
-            if out not in needed or out in old:
+            if out not in self.needed:
                 continue
-            host = None
-            if index == 0:
-                names = (node.inputs[i] for i in node.op.inplace(sig))
-                host = next((n for n in names if _dies(graph, found, last, n, out, step)), None)
+            hosts = [node.inputs[i] for i in node.op.inplace(sig)] if index == 0 else []
+            fits = (n for n in hosts if graph.type(n).nbytes == graph.type(out).nbytes)
+            host = next((n for n in fits if self.dies(n, step)), None)
             if host is None:
-                new(out, graph.type(out).nbytes, step)
-                continue
-            found[out] = found[host]
-            found[out].names.append(out)
-            found[out].last = last[out]
+                self.new(out, graph.type(out).nbytes, step)
+            else:
+                buffer = self.found[out] = self.found[host]
+                buffer.names.append(out)
+                buffer.last = self.last[out]
         if scratch := node.op.scratch_bytes(sig):
-            new(f"#{step}", scratch, step)
-    return ordered
+            self.new(f"#{step}", scratch, step)
 
+    def stream(self, rows: Rows) -> None:
+        """The output of a stream goes over its input as the rows of that are consumed."""
+        step, out = rows.stream.first, self.graph.nodes[rows.stream.end - 1].outputs[0]
+        self.new(out, self.graph.type(out).nbytes, step)
+        if self.dies(rows.x, step):
+            self.found[out].over, self.found[out].lead_bytes = self.found[rows.x], rows.lead_bytes
+        if rows.line_bytes:
+            self.new(f"#{step}", rows.line_bytes, step)
 
-def _dies(
-    graph: Graph, found: dict[str, Buffer], last: dict[str, int], name: str, out: str, step: int
-) -> bool:
-    """Whether `out` may take over the memory of `name`: nobody reads that any more."""
-    same_size = graph.type(name).nbytes == graph.type(out).nbytes
-    return name in found and same_size and last[name] == step and found[name].last == step
+    def dies(self, name: str, step: int) -> bool:
+        """Whether nobody reads `name`, or what shares its memory, after `step`."""
+        found = self.found.get(name)
+        return found is not None and self.last[name] == step and found.last == step

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tinyengine.errors import InternalError
 from tinyengine.ir.graph import Graph
 
 ALIGN_BYTES = 8
@@ -24,6 +25,44 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeRow:
+    """Node `node` of the schedule makes row `row` of its output.
+
+    ins: for each input read by rows, where in its memory the first row that it needs lies; out:
+    where the new row goes. Both count rows from the start of the value's memory.
+    """
+
+    node: int
+    row: int
+    ins: tuple[int | None, ...]
+    out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slide:
+    """`count` rows of a line buffer, from row `start` of its memory on, move to its beginning."""
+
+    name: str
+    start: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Nodes `first` to `end` - 1 of the schedule run row by row, in the order of `rows`.
+
+    They read one map of the arena and leave one, the output of the last. lines: the values between,
+    of which only a few rows exist, and scratch of single nodes (`#step`), as slots within the
+    plan's scratch of node `first`.
+    """
+
+    first: int
+    end: int
+    rows: tuple[MakeRow | Slide, ...]
+    lines: Mapping[str, Slot]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A scheduled graph with a slot for every value that lives in the arena.
 
@@ -36,6 +75,14 @@ class Plan:
     scratch: tuple[Slot | None, ...]
     arena_bytes: int
     lower_bound_bytes: int
+    streams: tuple[Stream, ...] = ()
+
+    def line(self, stream: Stream, name: str) -> Slot:
+        """Where in the arena a line buffer (or `#step`) of a stream lies."""
+        block, slot = self.scratch[stream.first], stream.lines[name]
+        if block is None:
+            raise InternalError(f"the stream from node {stream.first} on has no line buffers")
+        return Slot(block.offset + slot.offset, slot.nbytes)
 
 
 def storage(graph: Graph) -> dict[str, str]:

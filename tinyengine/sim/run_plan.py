@@ -8,9 +8,8 @@ import numpy as np
 
 from tinyengine.ir.tensor import Array, DType, TensorType
 from tinyengine.plan.lifetime import last_uses
-from tinyengine.plan.plan import Plan, Slot, storage
-
-POISON = 0xA5
+from tinyengine.plan.plan import Plan, Slot, Stream, storage
+from tinyengine.sim.run_rows import POISON, RowMachine
 
 
 class FlatMachine:
@@ -30,13 +29,38 @@ class FlatMachine:
         for name in graph.inputs:
             if name in self.plan.slots:
                 self._store(name, scalars.pop(name))
+        streams, behind = {s.first: s for s in self.plan.streams}, 0
         for step, node in enumerate(graph.nodes):
+            if step in streams:
+                behind = streams[step].end
+                self._stream(streams[step], scalars)
+            if step < behind:
+                continue
             ins = [self._load(n, scalars) for n in node.inputs]
             results = node.op.evaluate(graph.signature(node), ins)
             self._poison(step)
             for name, array in zip(node.outputs, results, strict=True):
                 self._store(name, array)
         return {n: self._load(n, scalars) for n in graph.outputs}
+
+    def _stream(self, stream: Stream, scalars: Mapping[str, Array]) -> None:
+        graph = self.plan.graph
+        x = next(n for n in graph.nodes[stream.first].inputs if n in self.plan.slots)
+        x_dies = self._last[x] < stream.end and x not in graph.outputs
+        machine = RowMachine(self.plan, stream, self.arena, x_dies)
+        machine.run(lambda name: self._load(name, scalars))
+        if x_dies:
+            self._kill(x, graph.nodes[stream.end - 1].outputs[0])
+        block = self.plan.scratch[stream.first]
+        if block is not None:
+            self.arena[block.offset : block.end] = POISON
+
+    def _kill(self, name: str, kept: str) -> None:
+        """Poison what a dead value leaves around the one that has been written over it."""
+        dead, out = self.plan.slots[name], self.plan.slots[kept]
+        saved = self.arena[out.offset : out.end].copy()
+        self.arena[dead.offset : dead.end] = POISON
+        self.arena[out.offset : out.end] = saved
 
     def _load(self, name: str, scalars: Mapping[str, Array]) -> Array:
         graph = self.plan.graph
