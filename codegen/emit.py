@@ -16,6 +16,7 @@ from codegen.manifest import MarkedLayer
 from codegen.paths import firmware_dir, templates_dir
 from codegen.places import Places, packed
 from codegen.statements import Statements, Step, array_text
+from codegen.streams import plan_steps
 from tinyengine.compiled import Compiled
 from tinyengine.ir.tensor import DType
 from tinyengine.plan.plan import Plan, Slot
@@ -108,8 +109,8 @@ def write_code(compiled: Compiled) -> Code:
     places = Places(compiled, f"{name}_arena", names)
     gradients = compiled.learning.scheme.gradients
     statements = Statements(places, names, f"&{name}_hyper", gradients)
-    forward = statements.steps(compiled.infer)
-    train = statements.steps(compiled.train) if compiled.train else ()
+    forward = plan_steps(statements, compiled.infer)
+    train = plan_steps(statements, compiled.train) if compiled.train else ()
     tables = [
         (c_name, value) for c_name, value in places.constants.items() if c_name in statements.used
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from codegen.calls import Argument, Call, Operands, RowLoop, Struct, Table, table_type, values_text
@@ -38,14 +38,28 @@ class Statements:
         self._stored: dict[tuple[str, str | bytes], str] = {}
 
     def node_step(self, plan: Plan, index: int) -> Step | None:
-        """Return a node of a plan, if it does something."""
-            calls = kernel_of(node.op, self.gradients).write(node.op, self._operands(plan, index))
-            if calls:
-                lines = [_comment(plan.graph, node)]
-                for call in calls:
-                    lines += self.statement(call, node)
-                phase = phase_of(plan.graph, node, self.gradients)
-                yield Step(node.layer, node.op.kind, phase, tuple(lines))
+        """Return a node of a plan as one step; None if there is nothing to do."""
+        node = plan.graph.nodes[index]
+        calls = kernel_of(node.op, self.gradients).write(node.op, self._operands(plan, index))
+        if not calls:
+            return None
+        lines = [_comment(plan.graph, node)]
+        for call in calls:
+            lines += self.statement(call, node)
+        phase = phase_of(plan.graph, node, self.gradients)
+        return Step(node.layer, node.op.kind, phase, tuple(lines))
+
+    def declare(self, prefix: str, hint: str, write: Callable[[str], str], nbytes: int = 0) -> str:
+        """Return the name of a definition, which is written once for equal texts.
+
+        write: the definition for a name. nbytes: of constant data in it.
+        """
+        key = (prefix, write(""))
+        if key not in self._stored:
+            self._stored[key] = self._names.fresh(prefix, hint)
+            self.declarations.append(write(self._stored[key]))
+            self.table_bytes += nbytes
+        return self._stored[key]
 
     def _operands(self, plan: Plan, index: int) -> Operands:
         node, scratch = plan.graph.nodes[index], plan.scratch[index]
@@ -59,6 +73,7 @@ class Statements:
         )
 
     def statement(self, call: Call | RowLoop, node: Node) -> Iterator[str]:
+        """Write a call of a kernel for a node, line by line."""
         if isinstance(call, Call):
             yield from self._call(call, node, "")
             return

@@ -17,6 +17,19 @@ from tinyengine.plan.plan import MakeRow, Plan, Slide, Stream
 _INPUTS = ("r->a", "r->b")  # fields of te_row, for a node's first and second map of rows
 
 
+def plan_steps(statements: Statements, plan: Plan) -> tuple[Step, ...]:
+    """Return the nodes of a plan that do something, in order; a stream is one step."""
+    found: list[Step | None] = []
+    streams, behind = {s.first: s for s in plan.streams}, 0
+    for index in range(len(plan.graph.nodes)):
+        if index in streams:
+            behind = streams[index].end
+            found.append(stream_step(statements, plan, streams[index]))
+        elif index >= behind:
+            found.append(statements.node_step(plan, index))
+    return tuple(step for step in found if step is not None)
+
+
 def stream_step(statements: Statements, plan: Plan, stream: Stream) -> Step:
     """Return the call of a stream's function, which is declared on the way, as one step."""
     return _Writer(statements, plan, stream).step()
@@ -43,8 +56,8 @@ class _Writer:
             lambda name: (
                 f"static const te_row {name}[{len(rows)}] = {{\n    {_table_text(rows)}}};"
             ),
+            8 * len(rows),
         )
-        self.statements.table_bytes += 8 * len(rows)
         body = self.body(table, len(rows))
         function = self.statements.declare(
             "stream",
