@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-/* One step: which call runs, and where in the memory of its maps its rows are, in rows: the first of
- * each input, and the output. A slide moves `b` rows from `a` to `y`. */
+/* One step: which call runs, and where its rows are, counted in rows from the beginning of each
+ * map's memory: the first of each input, and the output. A slide moves `b` rows from `a` to `y`. */
 typedef struct te_row {
     uint16_t call, a, b, y;
 } te_row;
