@@ -198,8 +198,11 @@ def test_one_output_becomes_a_head_of_many_classes(tmp_path: Path) -> None:
     model = f"{tmp_path / 'net.py'}:net"
     with pytest.raises(UserError, match="training needs one row of at least 2 logits"):
         compiled(model, tmp_path / "out", "bias")
-    result = compile_model(model, load_board("host"), "bias", tmp_path / "out", classes=3)
-    assert load_manifest(result.directory).classes == 3
+    (tmp_path / "int8.toml").write_text('[update]\nhead = "int8"\n')
+    for scheme in ("bias", str(tmp_path / "int8.toml")):
+        result = compile_model(model, load_board("host"), scheme, tmp_path / "out", classes=3)
+        manifest = load_manifest(result.directory)
+        assert (manifest.classes, manifest.output.shape) == (3, (1, 3))
 
 
 def test_float_gradients_without_a_floating_point_unit_are_warned_of() -> None:

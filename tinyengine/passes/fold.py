@@ -11,7 +11,7 @@ from tinyengine.ops.conv2d import Conv2d
 from tinyengine.ops.depthwise import DepthwiseConv2d
 from tinyengine.ops.layout import Pad, Reshape, Transpose
 from tinyengine.ops.mean import Mean
-from tinyengine.passes.rewrite import renamed, with_nodes
+from tinyengine.passes.rewrite import with_nodes
 
 
 def fold(graph: Graph) -> Graph:
@@ -78,9 +78,7 @@ def _sink_transposes(graph: Graph) -> Graph:
     producers = graph.producers()
     b = Builder(graph.name, graph)
     b.nodes = []
-    names: dict[str, str] = {}
     for node in graph.nodes:
-        node = renamed(node, names)
         source = producers.get(node.inputs[0]) if node.inputs else None
         if isinstance(node.op, Transpose) and _moves_nothing(node.op, graph, node):
             b.nodes.append(replace(node, op=Reshape()))

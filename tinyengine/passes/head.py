@@ -135,9 +135,8 @@ def _rebuild_tail(graph: Graph, head: Node, b: Builder, name: str, classes: int)
     old = head.outputs[0]
     for node in _tail(graph.nodes[start:], old):
         old_type = graph.type(node.outputs[0])
-        shape = tuple(
-            classes if n == graph.type(head.outputs[0]).shape[3] else n for n in old_type.shape
-        )
+        axis = int(np.argmax(old_type.shape)) if old_type.count > 1 else len(old_type.shape) - 1
+        shape = (*old_type.shape[:axis], classes, *old_type.shape[axis + 1 :])
         type_ = TensorType(shape, old_type.dtype, old_type.quant)
         name = b.node(node.op, (name,), [(node.outputs[0], type_)], node.layer)[0]
     return name
