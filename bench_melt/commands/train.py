@@ -9,6 +9,7 @@ import typer
 
 from bench_melt.data import Dataset, load_dataset
 from bench_melt.device import open_device
+from bench_melt.profile_report import add_profile
 from bench_melt.progress import bars
 from bench_melt.state import check_writable, read_state, save_npz
 from bench_melt.workloads.counting import PHASES, Profile
@@ -50,7 +51,10 @@ def command(
     state_out: Annotated[
         Path | None, typer.Option(help="write every trainable tensor to this .npz")
     ] = None,
-    profile: Annotated[bool, typer.Option("--profile", help="what each layer takes")] = False,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="what each layer takes: a table, and in DIR/report.html"),
+    ] = False,
     port: Annotated[
         str | None,
         typer.Option(help="talk to a device that is there: /dev/ttyACM0, socket://HOST:PORT"),
@@ -79,6 +83,7 @@ def command(
             save_npz(state_out, model_state(graph, state) if graph is not None else {})
     if result.profile is not None:
         _print_profile(result.profile)
+        _note(add_profile(directory, target, result.profile, steps))
     _print(result, steps, device.ram_bytes, profile, as_json)
 
 
@@ -134,6 +139,11 @@ def _print(
         print(f"{name:24}{'not measured' if value is None else value}")
     if profile and result.profile is None:
         print("note: nothing counts per layer on this board", file=sys.stderr)
+
+
+def _note(report: Path | None) -> None:
+    place = f"profile added to {report}" if report else "no report.html in the folder to add it to"
+    print(f"note: {place}", file=sys.stderr)
 
 
 def _print_profile(profile: Profile) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench_melt.targets.plugin import plugin_library
+from bench_melt.workloads.counting import PHASES
 from codegen.board import load_board
 from codegen.compile_model import compile_model
 from codegen.manifest import load_manifest
@@ -51,6 +52,9 @@ def test_instructions_are_exact_and_a_profile_adds_up(residual: Path, tmp_path: 
     assert profile["unit"] == "instructions"
     assert total == pytest.approx(first["instructions_per_step"], abs=len(profile["layers"]) * 5)
     assert {row["layer"] for row in profile["layers"]} >= {"stem", "mix", "classifier"}
+    page = (residual / "report.html").read_text()
+    assert page.count(f"Profile on {BOARD}") == 1 and "means of 6 steps" in page
+    assert f"{sum(profile['layers'][0][phase] for phase in PHASES):,}" in page
     # the emulator learns what the host learns
     host = bench_melt_json("train", residual, "--board", "host", *run[4:])
     assert host["state_sha256"] == first["state_sha256"]
