@@ -11,7 +11,7 @@ import numpy as np
 from codegen.board import Board
 from codegen.calls import Table, ctype, real
 from codegen.cnames import Names, module_name, string
-from codegen.kernels import source_of, variant_for
+from codegen.kernels import Variant, source_of, variant_for
 from codegen.manifest import MarkedLayer
 from codegen.paths import firmware_dir, templates_dir
 from codegen.places import Places, packed
@@ -69,7 +69,7 @@ def emit(
         UserError: a layer is beyond what the kernels can compute; the message names it.
     """
     name = module_name(compiled.name)
-    code = write_code(compiled)
+    code = write_code(compiled, variant_for(board.features))
     facts = _facts(compiled, code, lr, seed)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates_dir()),
@@ -84,7 +84,7 @@ def emit(
         f"src/{name}.h": environment.get_template("model.h.j2").render(facts),
         "src/te_session_model.c": environment.get_template("te_session_model.c.j2").render(facts),
     }
-    files.update(_firmware(code.statements.functions, board))
+    files.update(_firmware(code.statements.functions))
     return dict(sorted(files.items()))
 
 
@@ -103,12 +103,12 @@ def constant_bytes(compiled: Compiled) -> int:
     return write_code(compiled).constant_bytes
 
 
-def write_code(compiled: Compiled) -> Code:
+def write_code(compiled: Compiled, variant: Variant = "portable") -> Code:
     """Return the model's statements and the constants they use."""
     name, names = module_name(compiled.name), Names()
     places = Places(compiled, f"{name}_arena", names)
     gradients = compiled.learning.scheme.gradients
-    statements = Statements(places, names, f"&{name}_hyper", gradients)
+    statements = Statements(places, names, f"&{name}_hyper", gradients, variant)
     forward = plan_steps(statements, compiled.infer)
     train = plan_steps(statements, compiled.train) if compiled.train else ()
     tables = [
@@ -186,9 +186,8 @@ def _states(places: Places) -> list[_State]:
     ]
 
 
-def _firmware(functions: Sequence[str] | set[str], board: Board) -> dict[str, str]:
+def _firmware(functions: Sequence[str] | set[str]) -> dict[str, str]:
     """Copies of the kernels in use, all headers and the runtime."""
-    variant = variant_for(board.features)
-    paths = [source_of(f, variant) for f in functions if f.startswith("te_")]
+    paths = [source_of(f) for f in functions if f.startswith("te_")]
     paths += [*firmware_dir().glob("include/*.h"), *firmware_dir().glob("runtime/*.c")]
     return {f"src/te/{path.name}": path.read_text(encoding="utf-8") for path in paths}

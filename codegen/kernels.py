@@ -1,7 +1,7 @@
 """Which C call an operator becomes. A new operator is one kernel file and one line here.
 
-A kernel's function stands in the file of its name. `source_of` picks the variant of that file; all
-variants of a kernel have one signature and give the same bits.
+A kernel's function stands in the file of its name. A variant for a core's extension is a kernel of
+its own in `kernels/arm`: the function's name and `_mve`, with the same arguments and bits.
 """
 
 from __future__ import annotations
@@ -130,11 +130,20 @@ def phase_of(graph: Graph, node: Node, gradients: str = "f32") -> Phase:
     return "input_gradient" if back else "forward"
 
 
-def source_of(function: str, variant: Variant) -> Path:
-    """Return the C file that defines a kernel: the variant's own where there is one."""
+def source_of(function: str) -> Path:
+    """Return the C file that defines a kernel."""
     kernels = firmware_dir() / "kernels"
-    fast = kernels / "arm" / f"{function}_{variant}.c"
-    return fast if variant != "portable" and fast.is_file() else kernels / f"{function}.c"
+    portable = kernels / f"{function}.c"
+    return portable if portable.is_file() else kernels / "arm" / f"{function}.c"
+
+
+def twin_of(function: str, variant: Variant) -> str:
+    """Return the name of a kernel's twin for this kind of core, or the kernel's where none is.
+
+    A twin calls the portable kernel where it has nothing better, so both belong to a model.
+    """
+    twin = f"{function}_{variant}"
+    return twin if source_of(twin).is_file() else function
 
 
 def variant_for(features: tuple[str, ...]) -> Variant:

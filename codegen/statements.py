@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from codegen.calls import Argument, Call, Operands, RowLoop, Struct, Table, table_type, values_text
 from codegen.cnames import Names, comment
-from codegen.kernels import Phase, kernel_of, phase_of
+from codegen.kernels import Phase, Variant, kernel_of, phase_of, twin_of
 from codegen.places import Places
 from tinyengine.ir.graph import Graph, Node
 from tinyengine.plan.plan import Plan
@@ -29,8 +29,11 @@ class Step:
 class Statements:
     """Writes the nodes of plans; collects what they use."""
 
-    def __init__(self, places: Places, names: Names, hyper: str, gradients: str) -> None:
-        self.places, self._names, self.hyper, self.gradients = places, names, hyper, gradients
+    def __init__(
+        self, places: Places, names: Names, hyper: str, gradients: str, variant: Variant
+    ) -> None:
+        self.places, self._names, self.hyper = places, names, hyper
+        self.gradients, self._variant = gradients, variant
         self.declarations: list[str] = []  # parameter structs and tables, in order of first use
         self.functions: set[str] = set()
         self.used: set[str] = set()  # arguments as written
@@ -83,10 +86,11 @@ class Statements:
         yield "}"
 
     def _call(self, call: Call, node: Node, indent: str) -> list[str]:
-        self.functions.add(call.function)
+        function = twin_of(call.function, self._variant)
+        self.functions |= {call.function, function}
         args = [self._argument(arg, node) for arg in call.args]
         self.used.update(args)
-        text = f"{call.function}({', '.join(args)});"
+        text = f"{function}({', '.join(args)});"
         return textwrap.wrap(
             text,
             WIDTH - 4,

@@ -4,6 +4,7 @@
 
 #include "te_kernels_f32.h"
 #include "te_kernels_layout.h"
+#include "te_kernels_mve.h"
 #include "te_kernels_s8.h"
 #include "te_kernels_update.h"
 #include "te_stream.h"

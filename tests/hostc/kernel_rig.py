@@ -36,7 +36,7 @@ void te_mark(void) { marks++; }
 
 int main(int argc, char **argv)
 {
-    static uint8_t state[CASES_STATE_BYTES];
+    static uint8_t state[CASES_STATE_BYTES + 1];
     const uint32_t lr = (uint32_t)strtoul(argv[2], NULL, 0);
     float loss = 0.0f;
     if (argc != 5 || fread(cases_arena, 1, ARENA_BYTES, stdin) != ARENA_BYTES) {
@@ -201,7 +201,12 @@ def run_rig(rig: Rig, program: Path, scalars: dict[str, Any]) -> tuple[Array, di
         timeout=60,
     )
     assert answer.returncode == 0, answer.stderr.decode()[:4000]
-    raw = np.frombuffer(answer.stdout, np.uint8)
+    return split_answer(rig, answer.stdout)
+
+
+def split_answer(rig: Rig, answer: bytes) -> tuple[Array, dict[str, Array]]:
+    """The arena, and the states by name, from a program's answer."""
+    raw = np.frombuffer(answer, np.uint8)
     size = rig.compiled.arena_bytes
     found, at = {}, size
     for value in rig.plan.graph.state():

@@ -41,7 +41,7 @@ def state_bytes(elf: ELFFile) -> int:
 
 
 @pytest.mark.parametrize(
-    "source", sorted(firmware_dir().glob("kernels/*.c")), ids=lambda path: path.stem
+    "source", sorted(firmware_dir().glob("kernels/**/*.c")), ids=lambda path: path.stem
 )
 def test_one_public_function_and_no_state(source: Path, tmp_path: Path) -> None:
     with compile_kernel(source, tmp_path).open("rb") as file:
