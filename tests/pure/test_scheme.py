@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cases import CASES
 from tinyengine.compiled import find_head_layer, prepare
 from tinyengine.errors import SchemeError
+from tinyengine.importers.net import Net
 from tinyengine.ops.sgd import Rounding
 from tinyengine.update.scheme import (
+    Scheme,
     load_scheme,
     parse_scheme,
     resolve,
@@ -100,3 +103,21 @@ def test_gradient_format_can_be_overridden() -> None:
     assert with_gradients(scheme, "s16").gradients == "s16"
     with pytest.raises(SchemeError, match="gradient format 's4' is not one of f32, s16, s8"):
         with_gradients(scheme, "s4")
+
+
+def chosen(weight: np.ndarray, ratio: float) -> tuple[int, ...]:
+    net = Net("net")
+    x = net.input((1, 1, weight.shape[3]), 1 / 64, 0)
+    x = net.conv(x, weight=weight, weight_scale=np.float32([1.0, 0.01]), name="point")
+    graph = net.graph(net.dense(net.mean(x), 2, name="head"))
+    return resolve(Scheme("s", weights={"point": ratio}), graph, "head").weights["point/weight"]
+
+
+def test_the_channels_of_largest_real_norm_learn() -> None:
+    # by integers channel 0 would be largest: its large value has the small scale
+    weight = np.int8([[3, 9, 1, 9, 7], [127, 0, 100, 0, 0]]).reshape(2, 1, 1, 5)
+    assert chosen(weight, 0.4) == (1, 3)
+    assert chosen(weight, 0.2) == (1,), "ties go to the lower index"
+    assert chosen(weight, 0.5) == (1, 3, 4), "2.5 channels round up"
+    assert chosen(weight, 0.01) == (1,), "at least one"
+    assert chosen(weight, 1.0) == (0, 1, 2, 3, 4)
