@@ -38,15 +38,31 @@ class Consumer:
 
 
 def alive(plan: Plan) -> list[tuple[str, Slot, int, int]]:
-    """(name, slot, first step, last step) of every arena value and scratch of a plan."""
+    """(name, slot, first step, last step) of every arena value, line buffer and scratch of a plan.
+
+    The nodes of a stream run together: what lives in one lives in all of them.
+    """
     graph, last = plan.graph, last_uses(plan.graph)
     made = {out: i for i, node in enumerate(graph.nodes) for out in node.outputs}
-    rows = [(n, slot, made.get(n, 0), last[n]) for n, slot in plan.slots.items()]
+    begin, end = list(range(len(graph.nodes))), list(range(len(graph.nodes)))
+    for s in plan.streams:
+        begin[s.first : s.end] = [s.first] * (s.end - s.first)
+        end[s.first : s.end] = [s.end - 1] * (s.end - s.first)
+    rows = [
+        (n, slot, begin[made[n]] if n in made else 0, end[last[n]])
+        for n, slot in plan.slots.items()
+    ]
+    streamed = {s.first for s in plan.streams}
     rows += [
         (f"scratch of {graph.nodes[i].layer}", slot, i, i)
         for i, slot in enumerate(plan.scratch)
-        if slot
+        if slot and i not in streamed
     ]
+    rows += [
+        (f"scratch of {graph.nodes[int(n[1:])].layer}" if n[0] == "#" else f"lines of {n}",
+         plan.line(s, n), s.first, s.end - 1)
+        for s in plan.streams for n in s.lines
+    ]  # fmt: skip
     return rows
 
 
@@ -58,18 +74,28 @@ def peak_consumers(compiled: Compiled, count: int = 5) -> list[Consumer]:
     steps = range(len(plan.graph.nodes))
     peak = max(
         steps,
-        key=lambda i: sum(s.nbytes for _, s, first, last in rows if first <= i <= last),
+        key=lambda i: _covered([s for _, s, first, last in rows if first <= i <= last]),
         default=0,
     )
     producers = plan.graph.producers()
-    # values that follow one another in place are one block of memory
+    # values that follow one another in place are one block of memory, called as the largest
     now = [(name, slot) for name, slot, first, last in rows if first <= peak <= last]
+    now.sort(key=lambda item: item[1].nbytes)
     blocks = {slot.offset: (name, slot) for name, slot in now}
     found = [
         Consumer(name, producers[name].layer if name in producers else "input", slot.nbytes)
         for name, slot in blocks.values()
     ]
     return sorted(found, key=lambda c: (-c.nbytes, c.name))[:count]
+
+
+def _covered(slots: list[Slot]) -> int:
+    """Bytes in at least one of the slots."""
+    total = end = 0
+    for slot in sorted(slots, key=lambda s: s.offset):
+        total += max(slot.end - max(slot.offset, end), 0)
+        end = max(end, slot.end)
+    return total
 
 
 def render(compiled: Compiled, board: str, figures: dict[str, int]) -> str:
@@ -111,7 +137,8 @@ def render(compiled: Compiled, board: str, figures: dict[str, int]) -> str:
 _NOTES = {
     "arena_bytes": "activations, gradients and scratch, of the larger plan",
     "trainable_bytes": "what learns, in RAM",
-    "lower_bound_bytes": "most bytes alive in one step: no placement needs fewer",
+    "lower_bound_bytes": "most bytes alive in one step, or one row of a stream: no placement needs "
+    "fewer",
     "flash_bytes": "constants and initial values; the code comes on top (see build)",
     "macs_forward": "multiply-accumulates of one inference",
     "macs_backward": "multiply-accumulates that one training step adds",
@@ -168,13 +195,28 @@ def _picture(title: str, plan: Plan) -> dict[str, object]:
         "height": HEIGHT,
         "bound": plan.lower_bound_bytes,
         "blocks": blocks,
+        "streams": _streams(plan),
         "bound_y": round(HEIGHT - plan.lower_bound_bytes * dy, 2),
     }
 
 
+def _streams(plan: Plan) -> list[str]:
+    """What runs row by row, in words."""
+    found = []
+    for s in plan.streams:
+        nodes = plan.graph.nodes[s.first : s.end]
+        block = plan.scratch[s.first]
+        whole = sum(plan.graph.type(n.outputs[0]).nbytes for n in nodes[:-1])
+        found.append(
+            f"steps {s.first} to {s.end - 1} ({nodes[0].layer} to {nodes[-1].layer}): "
+            f"{block.nbytes if block else 0:,} B of line buffers stand for maps of {whole:,} B"
+        )
+    return found
+
+
 def _kind(graph: Graph, name: str) -> str:
     if name not in graph.values:
-        return "scratch"
+        return "lines" if name.startswith("lines of ") else "scratch"
     if name in graph.outputs:
         return "output"
     role = graph.values[name].role

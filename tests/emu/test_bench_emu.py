@@ -35,6 +35,17 @@ def test_every_board_has_the_simulator_s_state_after_every_step(tmp_path: Path, 
     assert len(set(got["states"].values())) == 1
 
 
+def test_a_front_that_runs_row_by_row(tmp_path: Path) -> None:
+    model = f"{CASES.parent / 'streams.py'}:chain"
+    update = tmp_path / "last.toml"
+    update.write_text('[update]\nbiases = 2\nhead = "int8"\n')
+    result = compile_model(model, load_board(BOARD), str(update), tmp_path / "dir")
+    assert result.compiled.train is not None and result.compiled.train.streams
+    got = bench_melt_json("verify", tmp_path / "dir", "--boards", ALL_BOARDS, "--steps", 20)
+    assert got["equal"]
+    assert len(set(got["states"].values())) == 1
+
+
 def test_instructions_are_exact_and_a_profile_adds_up(residual: Path, tmp_path: Path) -> None:
     if plugin_library() is None:
         missing("the QEMU plug-in cannot be built here")

@@ -8,6 +8,8 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
+from codegen.compile_model import figures_of
+from codegen.report import alive, peak_consumers, render
 from tests.cases import CASES, Case
 from tests.streams import all_ranges, chained, longest, with_streams
 from tests.training import LR, TRAINABLE, compiled, everything, random_samples, scheme
@@ -72,6 +74,23 @@ def test_no_row_is_computed_twice_and_the_output_lies_over_the_input() -> None:
     x = plan.slots[plan.graph.inputs[0]]
     out = plan.slots[plan.graph.nodes[first.end - 1].outputs[0]]
     assert out.offset < x.end and x.offset < out.end
+
+
+def test_the_report_shows_lines_at_their_places() -> None:
+    made = chained()
+    plan = made.infer
+    shown = {name: (slot, first, last) for name, slot, first, last in alive(plan)}
+    for stream in plan.streams:
+        for name in stream.lines:
+            slot, first, last = shown[f"lines of {name}"]
+            assert (first, last) == (stream.first, stream.end - 1)
+            assert slot.end <= plan.arena_bytes
+    page = render(made, "host", figures_of(made))
+    assert page.count('<rect class="lines"') == sum(
+        len(s.lines) for p in (plan, made.train) if p for s in p.streams
+    )
+    assert "B of line buffers stand for maps of" in page
+    assert any(c.name.startswith("lines of ") for c in peak_consumers(made))
 
 
 def test_ranges_that_cannot_be_streamed_are_refused() -> None:
