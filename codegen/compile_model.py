@@ -22,7 +22,7 @@ from codegen.manifest import (
 )
 from codegen.report import peak_consumers, render
 from tinyengine.compiled import Compiled, Dump, compile_graph
-from tinyengine.errors import BudgetError, SchemeError
+from tinyengine.errors import BudgetError
 from tinyengine.importers import load_model
 from tinyengine.ir import text
 from tinyengine.ir.graph import Graph, Node
@@ -64,8 +64,6 @@ def compile_model(
     folder = Folder(out, MANIFEST)
     graph = load_model(model) if isinstance(model, str) else model
     scheme = load_scheme(update) if isinstance(update, str) else update
-    if scheme.gradients != "f32":
-        raise SchemeError(f"gradients '{scheme.gradients}' have no C kernels yet; use f32")
     compiled = compile_graph(graph, scheme, classes, seed, dumper(dump_dir))
     figures = figures_of(compiled)
     check_budget(compiled, board)

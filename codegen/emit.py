@@ -107,8 +107,7 @@ def write_code(compiled: Compiled, variant: Variant = "portable") -> Code:
     """Return the model's statements and the constants they use."""
     name, names = module_name(compiled.name), Names()
     places = Places(compiled, f"{name}_arena", names)
-    gradients = compiled.learning.scheme.gradients
-    statements = Statements(places, names, f"&{name}_hyper", gradients, variant)
+    statements = Statements(places, names, f"&{name}_hyper", variant)
     forward = plan_steps(statements, compiled.infer)
     train = plan_steps(statements, compiled.train) if compiled.train else ()
     tables = [

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from codegen import write_forward as f
+from codegen import write_integer as i
 from codegen import write_training as t
 from codegen.calls import Call, Operands, RowLoop
 from codegen.paths import firmware_dir
@@ -33,6 +34,7 @@ from tinyengine.ops.mean import Mean, MeanBwd
 from tinyengine.ops.mul import Mul, MulBwd
 from tinyengine.ops.op import Op
 from tinyengine.ops.pool import AvgPool, AvgPoolBwd, MaxPool, MaxPoolBwd
+from tinyengine.ops.rescaled import Rescaled
 from tinyengine.ops.row_step import RowStep
 from tinyengine.ops.sgd import Accumulate, SgdF32, SgdI8, SgdI32
 from tinyengine.ops.softmax import Softmax
@@ -74,7 +76,7 @@ _FORWARD: Mapping[type[Op], Kernel] = MappingProxyType(
     }
 )
 
-_GRADIENTS_F32: Mapping[type[Op], Kernel] = MappingProxyType(
+_TRAINING: Mapping[type[Op], Kernel] = MappingProxyType(
     {
         SoftmaxXent: Kernel(t.softmax_xent, "loss"),
         MaskGrad: Kernel(t.mask_grad, "input_gradient"),
@@ -91,6 +93,7 @@ _GRADIENTS_F32: Mapping[type[Op], Kernel] = MappingProxyType(
         Conv2dBwdWeight: Kernel(t.conv2d_bwd_weight, "weight_gradient"),
         DepthwiseBwdWeight: Kernel(t.depthwise_bwd_weight, "weight_gradient"),
         LinearBwdWeight: Kernel(t.linear_bwd_weight, "weight_gradient"),
+        Rescaled: Kernel(i.rescaled, "input_gradient"),
         RowStep: Kernel(t.row_step, "weight_gradient"),
         Accumulate: Kernel(t.accumulate, "update"),
         SgdI8: Kernel(t.sgd_i8, "update"),
@@ -99,28 +102,24 @@ _GRADIENTS_F32: Mapping[type[Op], Kernel] = MappingProxyType(
     }
 )
 
-_TABLES: Mapping[str, Mapping[type[Op], Kernel]] = MappingProxyType(
-    {
-        "f32": MappingProxyType({**_FORWARD, **_GRADIENTS_F32}),
-    }
-)
+_KERNELS: Mapping[type[Op], Kernel] = MappingProxyType({**_FORWARD, **_TRAINING})
 
 
-def kernel_of(op: Op, gradients: str = "f32") -> Kernel:
-    """Return how `op` is called when gradients have this format.
+def kernel_of(op: Op) -> Kernel:
+    """Return how `op` is called; the format of gradients shows in the types of its operands.
 
     Raises:
         InternalError: no kernel (Quantize never reaches a device: the host quantises).
     """
-    found = _TABLES.get(gradients, {}).get(type(op))
+    found = _KERNELS.get(type(op))
     if found is None:
-        raise InternalError(f"operator '{op.kind}' has no kernel for gradients '{gradients}'")
+        raise InternalError(f"operator '{op.kind}' has no kernel")
     return found
 
 
-def phase_of(graph: Graph, node: Node, gradients: str = "f32") -> Phase:
+def phase_of(graph: Graph, node: Node) -> Phase:
     """Return the phase of a training step that a node belongs to."""
-    phase = kernel_of(node.op, gradients).phase
+    phase = kernel_of(node.op).phase
     if phase != "forward":
         return phase
     if node.layer == LOSS_LAYER:

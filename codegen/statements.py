@@ -11,6 +11,9 @@ from codegen.cnames import Names, comment
 from codegen.kernels import Phase, Variant, kernel_of, phase_of, twin_of
 from codegen.places import Places
 from tinyengine.ir.graph import Graph, Node
+from tinyengine.ir.tensor import DType
+from tinyengine.ops.op import Op
+from tinyengine.ops.rescaled import Rescaled
 from tinyengine.plan.plan import Plan
 
 WIDTH = 100
@@ -29,11 +32,8 @@ class Step:
 class Statements:
     """Writes the nodes of plans; collects what they use."""
 
-    def __init__(
-        self, places: Places, names: Names, hyper: str, gradients: str, variant: Variant
-    ) -> None:
-        self.places, self._names, self.hyper = places, names, hyper
-        self.gradients, self._variant = gradients, variant
+    def __init__(self, places: Places, names: Names, hyper: str, variant: Variant) -> None:
+        self.places, self._names, self.hyper, self._variant = places, names, hyper, variant
         self.declarations: list[str] = []  # parameter structs and tables, in order of first use
         self.functions: set[str] = set()
         self.used: set[str] = set()  # arguments as written
@@ -43,14 +43,14 @@ class Statements:
     def node_step(self, plan: Plan, index: int) -> Step | None:
         """Return a node of a plan as one step; None if there is nothing to do."""
         node = plan.graph.nodes[index]
-        calls = kernel_of(node.op, self.gradients).write(node.op, self._operands(plan, index))
+        calls = kernel_of(node.op).write(node.op, self._operands(plan, index))
         if not calls:
             return None
         lines = [_comment(plan.graph, node)]
         for call in calls:
             lines += self.statement(call, node)
-        phase = phase_of(plan.graph, node, self.gradients)
-        return Step(node.layer, node.op.kind, phase, tuple(lines))
+        phase = phase_of(plan.graph, node)
+        return Step(node.layer, _name(node.op), phase, tuple(lines))
 
     def declare(self, prefix: str, hint: str, write: Callable[[str], str], nbytes: int = 0) -> str:
         """Return the name of a definition, which is written once for equal texts.
@@ -66,12 +66,14 @@ class Statements:
 
     def _operands(self, plan: Plan, index: int) -> Operands:
         node, scratch = plan.graph.nodes[index], plan.scratch[index]
+        sig = plan.graph.signature(node)
+        element = "float" if sig.ins[0].dtype is DType.F32 else "int32_t"  # sums of gradients
         return Operands(
             node,
-            plan.graph.signature(node),
+            sig,
             tuple(self.places.expression(plan, name) for name in node.inputs),
             tuple(self.places.expression(plan, name) for name in node.outputs),
-            self.places.at(scratch, "float") if scratch else "NULL",
+            self.places.at(scratch, element) if scratch else "NULL",
             self.hyper,
         )
 
@@ -113,7 +115,7 @@ class Statements:
         body = "\n".join(textwrap.wrap(", ".join(fields), WIDTH - 4, break_on_hyphens=False))
         key = (item.ctype, body)
         if key not in self._stored:
-            name = self._names.fresh("p", f"{node.layer}_{node.op.kind}")
+            name = self._names.fresh("p", f"{node.layer}_{_name(node.op)}")
             self._stored[key] = name
             inner = textwrap.indent(body, "    ")
             self.declarations.append(f"static const {item.ctype} {name} = {{\n{inner}}};")
@@ -122,7 +124,7 @@ class Statements:
     def _table(self, table: Table, node: Node) -> str:
         key = (table_type(table), table.data.tobytes())
         if key not in self._stored:
-            name = self._names.fresh("t", f"{node.layer}_{node.op.kind}")
+            name = self._names.fresh("t", f"{node.layer}_{_name(node.op)}")
             self._stored[key] = name
             self.table_bytes += table.data.nbytes
             self.declarations.append(array_text(name, key[0], table))
@@ -137,6 +139,11 @@ def array_text(name: str, element: str, table: Table) -> str:
     )
 
 
+def _name(op: Op) -> str:
+    """What a reader looks for: an integer gradient is the gradient of its operator."""
+    return op.gradient.kind if isinstance(op, Rescaled) else op.kind
+
+
 def _comment(graph: Graph, node: Node) -> str:
     shape = "x".join(map(str, graph.type(node.outputs[0]).shape)) or "scalar"
-    return f"/* {comment(f'{node.layer}: {node.op.kind} -> {shape}')} */"
+    return f"/* {comment(f'{node.layer}: {_name(node.op)} -> {shape}')} */"

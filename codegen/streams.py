@@ -130,7 +130,7 @@ class _Writer:
             self.statements.hyper,
         )
         yield f"/* {comment(f'{node.layer}: {op.kind}')} */"
-        for call in kernel_of(op, self.statements.gradients).write(op, operands):
+        for call in kernel_of(op).write(op, operands):
             yield from self.statements.statement(call, node)
 
     def rows(self, name: str, position: str) -> str:

@@ -1,18 +1,23 @@
-"""C calls of the loss, the float32 gradients and the updates. One short function per operator."""
+"""C calls of the loss, the gradients and the updates. One short function per operator.
+
+Gradients whose format shows only in their type are here too; see `write_integer.py` for the rest.
+"""
 
 # ruff: noqa: D103 - each function writes the call of the operator whose name it has
 from __future__ import annotations
 
 import numpy as np
 
-from codegen.calls import Call, Operands, RowLoop, Struct, Table, integer, struct
+from codegen.calls import Argument, Call, Operands, RowLoop, Struct, Table, integer, struct
 from codegen.write_forward import convolution, pool
+from codegen.write_integer import suffix
 from tinyengine.errors import InternalError
 from tinyengine.ir.tensor import TensorType
 from tinyengine.ops.add import GradAdd
 from tinyengine.ops.bias_grad import BiasGrad
-from tinyengine.ops.conv2d import Conv2dBwdInput, Conv2dBwdWeight
+from tinyengine.ops.conv2d import Conv2dBwdInput, Conv2dBwdWeight, gradient_shift
 from tinyengine.ops.depthwise import DepthwiseBwdInput, DepthwiseBwdWeight
+from tinyengine.ops.exponent import is_integer
 from tinyengine.ops.linear import LinearBwdInput, LinearBwdWeight
 from tinyengine.ops.loss import SoftmaxXent
 from tinyengine.ops.lut import LutBwd
@@ -37,7 +42,8 @@ def softmax_xent(op: SoftmaxXent, o: Operands) -> Calls:
 
 
 def mask_grad(op: MaskGrad, o: Operands) -> Calls:
-    return (Call("te_mask_grad_f32", (_count(o), *o.ins, o.outs[0])),)
+    function = f"te_mask_grad_{suffix(o.sig.outs[0])}"
+    return (Call(function, (_count(o), *o.ins, o.outs[0])),)
 
 
 def grad_add(op: GradAdd, o: Operands) -> Calls:
@@ -47,7 +53,7 @@ def grad_add(op: GradAdd, o: Operands) -> Calls:
 def bias_grad(op: BiasGrad, o: Operands) -> Calls:
     d = o.sig.ins[0]
     sizes = (integer(d.count // d.shape[-1]), integer(d.shape[-1]))
-    return (Call("te_bias_grad_f32", (*sizes, o.ins[0], o.outs[0])),)
+    return (Call(f"te_bias_grad_{suffix(d)}", (*sizes, o.ins[0], o.outs[0])),)
 
 
 def conv2d_bwd_input(op: Conv2dBwdInput, o: Operands) -> Calls:
@@ -61,10 +67,19 @@ def _weight_gradient(op: Conv2dBwdWeight | DepthwiseBwdWeight, o: Operands) -> S
     return convolution(op.window, x, d, x.shape[3], (x.zero_point, 0))
 
 
+def _shift(d: TensorType) -> tuple[str, ...]:
+    """How far an integer gradient is shifted before it is summed; float32 has no such argument."""
+    return (integer(gradient_shift(d)),) if is_integer(d) else ()
+
+
+def _weight_rows(op: Conv2dBwdWeight, o: Operands, rows: tuple[str, str], out: str) -> Call:
+    d = o.sig.ins[0]
+    args: tuple[Argument, ...] = (_weight_gradient(op, o), *_shift(d), *o.ins[:2], *rows, out)
+    return Call(f"te_conv2d_s8_bwd_weight_{suffix(d)}", args)
+
+
 def conv2d_bwd_weight(op: Conv2dBwdWeight, o: Operands) -> Calls:
-    rows = ("0", integer(o.sig.ins[0].shape[3]))
-    p = _weight_gradient(op, o)
-    return (Call("te_conv2d_s8_bwd_weight_f32", (p, *o.ins, *rows, o.outs[0])),)
+    return (_weight_rows(op, o, ("0", integer(o.sig.ins[0].shape[3])), o.outs[0]),)
 
 
 def depthwise_bwd_input(op: DepthwiseBwdInput, o: Operands) -> Calls:
@@ -74,8 +89,9 @@ def depthwise_bwd_input(op: DepthwiseBwdInput, o: Operands) -> Calls:
 
 
 def depthwise_bwd_weight(op: DepthwiseBwdWeight, o: Operands) -> Calls:
-    p = _weight_gradient(op, o)
-    return (Call("te_depthwise_s8_bwd_weight_f32", (p, *o.ins, o.outs[0])),)
+    d = o.sig.ins[0]
+    args: tuple[Argument, ...] = (_weight_gradient(op, o), *_shift(d), *o.ins, o.outs[0])
+    return (Call(f"te_depthwise_s8_bwd_weight_{suffix(d)}", args),)
 
 
 def mul_bwd(op: MulBwd, o: Operands) -> Calls:
@@ -154,9 +170,11 @@ def _sgd_i8(
     op: SgdI8, w: TensorType, rows: tuple[str, str], ins: tuple[str, ...], hyper: str
 ) -> Call:
     """Rows `rows` of w; ins as the operator's, but its gradient holds just those rows."""
-    fraction = ins[FRACTION:] if op.rounding == Rounding.MASTER16.value else ()
-    tensors = (ins[W], *fraction, ins[G], ins[RATIO])
-    return Call(f"te_sgd_s8_{op.rounding}", (_weights(op, w), *rows, *tensors, hyper))
+    master = op.rounding == Rounding.MASTER16.value
+    exponent = ins[FRACTION + master :]
+    tensors = (ins[W], *ins[FRACTION : FRACTION + master], ins[G], ins[RATIO], *exponent)
+    function = f"te_sgd_s8_{'s32_' if exponent else ''}{op.rounding}"
+    return Call(function, (_weights(op, w), *rows, *tensors, hyper))
 
 
 def sgd_i8(op: SgdI8, o: Operands) -> Calls:
@@ -169,8 +187,7 @@ def row_step(op: RowStep, o: Operands) -> tuple[RowLoop]:
     if not isinstance(op.gradient, Conv2dBwdWeight):
         raise InternalError(f"no row-wise kernel of '{op.gradient.kind}'")
     row = ("k", "k + 1")
-    p = _weight_gradient(op.gradient, o)
-    gradient = Call("te_conv2d_s8_bwd_weight_f32", (p, *o.ins[:2], *row, o.scratch))
+    gradient = _weight_rows(op.gradient, o, row, o.scratch)
     ins = (o.ins[2], o.scratch, *o.ins[3:])
     w = second.ins[W]
     return (RowLoop(first.ins[0].shape[3], (gradient, _sgd_i8(op.update, w, row, ins, o.hyper))),)
@@ -180,8 +197,9 @@ def sgd_i32(op: SgdI32, o: Operands) -> Calls:
     # biases have no fraction byte: under master16 they round to nearest
     stochastic = op.rounding == Rounding.STOCHASTIC.value
     p = struct("te_sgd_s32", count=o.sig.ins[W].count, key=f"{op.key}u", every=f"{op.every}u")
-    function = "te_sgd_s32_stochastic" if stochastic else "te_sgd_s32_nearest"
-    return (Call(function, (p, o.ins[W], o.ins[G], o.ins[RATIO], o.hyper)),)
+    exponent = o.ins[FRACTION:]
+    function = f"te_sgd_s32_{'s32_' if exponent else ''}{'stochastic' if stochastic else 'nearest'}"
+    return (Call(function, (p, o.ins[W], o.ins[G], o.ins[RATIO], *exponent, o.hyper)),)
 
 
 def sgd_f32(op: SgdF32, o: Operands) -> Calls:
@@ -190,5 +208,6 @@ def sgd_f32(op: SgdF32, o: Operands) -> Calls:
 
 
 def accumulate(op: Accumulate, o: Operands) -> Calls:
-    args = (_count(o), f"{op.every}u", o.ins[0], o.ins[1], o.hyper)
-    return (Call("te_accumulate_f32", args),)
+    exponent = o.ins[3:]
+    args = (_count(o), f"{op.every}u", o.ins[0], o.ins[1], *exponent, o.hyper)
+    return (Call(f"te_accumulate_{'s32' if exponent else 'f32'}", args),)

@@ -15,6 +15,12 @@ static inline int32_t te_shift_floor(int32_t x, int32_t exponent)
     return x >> exponent;
 }
 
+/* The same for 64 bits; exponent in 0..63. */
+static inline int64_t te_shift_floor_64(int64_t x, int32_t exponent)
+{
+    return x >> exponent;
+}
+
 static inline int32_t te_clamp(int32_t x, int32_t lo, int32_t hi)
 {
     return x < lo ? lo : (x > hi ? hi : x);

@@ -3,6 +3,7 @@
 #define TE_KERNELS_H
 
 #include "te_kernels_f32.h"
+#include "te_kernels_grad.h"
 #include "te_kernels_layout.h"
 #include "te_kernels_mve.h"
 #include "te_kernels_s8.h"

@@ -1,4 +1,4 @@
-/* te_kernels_layout.h - kernels that only move elements. x8 and x32: elements of 1 and 4 bytes. */
+/* te_kernels_layout.h - kernels that only move elements. x8, x16, x32: of 1, 2 and 4 bytes. */
 #ifndef TE_KERNELS_LAYOUT_H
 #define TE_KERNELS_LAYOUT_H
 
@@ -25,11 +25,14 @@ typedef struct te_transpose {
 } te_transpose;
 
 void te_transpose_x8(const te_transpose *p, const void *x, void *y);
+void te_transpose_x16(const te_transpose *p, const void *x, void *y);
 void te_transpose_x32(const te_transpose *p, const void *x, void *y);
 
 /* y[row][i] = x[row][channels[i]]; x has in_c channels, y has out_c. */
 void te_gather_channels_x8(int32_t rows, int32_t in_c, int32_t out_c, const uint16_t *channels,
                            const void *x, void *y);
+void te_gather_channels_x16(int32_t rows, int32_t in_c, int32_t out_c, const uint16_t *channels,
+                            const void *x, void *y);
 void te_gather_channels_x32(int32_t rows, int32_t in_c, int32_t out_c, const uint16_t *channels,
                             const void *x, void *y);
 

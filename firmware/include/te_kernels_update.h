@@ -47,8 +47,26 @@ void te_sgd_s32_stochastic(const te_sgd_s32 *p, int32_t *b, const float *g, cons
 void te_sgd_f32(int32_t count, uint32_t every, float *w, const float *g, const float *ratio,
                 const te_hyper *hyper);
 
+/* The same from int32 gradients with exponent e (real = g * 2^e): the step is the exact product
+ * -g * (ratio * lr) * 2^e, rounded half away from zero, or stochastically. */
+void te_sgd_s8_s32_nearest(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *w, const int32_t *g,
+                           const float *ratio, const int32_t *e, const te_hyper *hyper);
+void te_sgd_s8_s32_stochastic(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *w,
+                              const int32_t *g, const float *ratio, const int32_t *e,
+                              const te_hyper *hyper);
+void te_sgd_s8_s32_master16(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *w,
+                            int8_t *fraction, const int32_t *g, const float *ratio,
+                            const int32_t *e, const te_hyper *hyper);
+void te_sgd_s32_s32_nearest(const te_sgd_s32 *p, int32_t *b, const int32_t *g, const float *ratio,
+                            const int32_t *e, const te_hyper *hyper);
+void te_sgd_s32_s32_stochastic(const te_sgd_s32 *p, int32_t *b, const int32_t *g,
+                               const float *ratio, const int32_t *e, const te_hyper *hyper);
+
 /* sum = g on the first of `every` steps, else sum + g. */
 void te_accumulate_f32(int32_t count, uint32_t every, float *sum, const float *g,
                        const te_hyper *hyper);
+/* The same; g is int32 with exponent e and is added as (float)g * 2^e. */
+void te_accumulate_s32(int32_t count, uint32_t every, float *sum, const int32_t *g,
+                       const int32_t *e, const te_hyper *hyper);
 
 #endif

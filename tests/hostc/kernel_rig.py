@@ -138,12 +138,11 @@ def _add(b: Builder, layout: _Layout, data: dict[str, Array], case: Case, number
         b.value(name, type_, Role.GRADIENT)
     shared = [names[i] for i in case.op.inplace(sig) if names[i] in layout.slots]
     shared = [n for n in shared if b.type(n).nbytes == case.outs[0].nbytes]
-    if olds:
-        b.updates += zip(olds, outs, strict=True)
-    else:
-        for index, (name, type_) in enumerate(zip(outs, case.outs, strict=True)):
-            host = shared[number % len(shared)] if shared and index == 0 and number % 3 else None
-            layout.slots[name] = layout.slots[host] if host else layout.slot(type_.nbytes)
+    made = outs[: len(outs) - len(olds)]  # next states come last
+    b.updates += zip(olds, outs[len(made) :], strict=True)
+    for index, name in enumerate(made):
+        host = shared[number % len(shared)] if shared and index == 0 and number % 3 else None
+        layout.slots[name] = layout.slots[host] if host else layout.slot(b.type(name).nbytes)
     scratch = case.op.scratch_bytes(sig)
     layout.scratch.append(layout.slot(scratch) if scratch else None)
     b.nodes.append(Node(case.op, tuple(names), tuple(outs), layer))

@@ -23,6 +23,7 @@ from tinyengine.importers import load_model
 from tinyengine.importers.net import Net
 from tinyengine.ir import text
 from tinyengine.ops.borders import Quantize
+from tinyengine.ops.rescaled import QuantizeGrad
 from tinyengine.sim.run import run
 from tinyengine.sim.run_plan import pack
 from tinyengine.sim.train import Trainer
@@ -87,6 +88,26 @@ def test_training_equals_the_simulator(
     compare(made, make(made, tmp_path_factory))
 
 
+# int16 on every net; int8, whose kernels are the same code, where each kind of tensor is
+INTEGER_PAIRS = [
+    pytest.param(case, rule, gradients, id=f"{case.name}-{rule}-{gradients}")
+    for case in TRAINABLE
+    for rule, gradients in (
+        [*((rule, "s16") for rule in SCHEMES), ("stochastic", "s8"), ("accumulate", "s8")]
+        if case.name in EVERY_RULE
+        else [("nearest", "s16")]
+    )
+]
+
+
+@pytest.mark.parametrize(("case", "rule", "gradients"), INTEGER_PAIRS)
+def test_integer_gradients_equal_the_simulator(
+    case: Case, rule: str, gradients: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    made = compiled(case, replace(SCHEMES[rule], gradients=gradients))
+    compare(made, make(made, tmp_path_factory))
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_inference_equals_the_simulator(
     case: Case, tmp_path_factory: pytest.TempPathFactory
@@ -109,15 +130,28 @@ def part(t: Net) -> object:
     return t.dense(t.mean(x), 4, name="classifier")
 
 
-@pytest.mark.parametrize("rounding", Rounding, ids=lambda r: r.value)
-@pytest.mark.parametrize("accumulate", [1, 3])
+PARTS = [
+    *((rounding, every, "f32") for rounding in Rounding for every in (1, 3)),
+    *((rounding, 1, "s16") for rounding in Rounding),
+    (Rounding.STOCHASTIC, 3, "s16"),
+    (Rounding.STOCHASTIC, 1, "s8"),
+]
+
+
+@pytest.mark.parametrize(
+    ("rounding", "accumulate", "gradients"),
+    PARTS,
+    ids=[f"{rounding.value}-{every}-{gradients}" for rounding, every, gradients in PARTS],
+)
 def test_partly_trained_weights(
-    rounding: Rounding, accumulate: int, tmp_path_factory: pytest.TempPathFactory
+    rounding: Rounding, accumulate: int, gradients: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     net = Net("part", seed=2)
     graph = net.graph(part(net))  # type: ignore[arg-type]
     weights = {"first": 0.5, "second": 0.25, "third": 0.5}
-    update = scheme(biases=2, weights=weights, rounding=rounding, accumulate=accumulate)
+    update = scheme(
+        biases=2, weights=weights, rounding=rounding, accumulate=accumulate, gradients=gradients
+    )
     made = compile_graph(graph, update, 5, 3)
     compare(made, make(made, tmp_path_factory), 7)
 
@@ -230,8 +264,8 @@ def test_names() -> None:
 def test_no_kernel() -> None:
     with pytest.raises(InternalError, match="'quantize' has no kernel"):
         kernel_of(Quantize())
-    with pytest.raises(InternalError, match="gradients 's16'"):
-        kernel_of(Quantize(), "s16")
+    with pytest.raises(InternalError, match="'quantize_grad' has no kernel"):
+        kernel_of(QuantizeGrad())
 
 
 def test_too_many_products() -> None:

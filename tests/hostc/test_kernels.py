@@ -9,17 +9,28 @@ import numpy as np
 import pytest
 
 from codegen.paths import firmware_dir
-from tests.hostc.kernel_cases import all_cases, scalar_values
+from tests.hostc.integer_cases import integer_cases, integer_ops
+from tests.hostc.kernel_cases import Case, all_cases, scalar_values
 from tests.hostc.kernel_rig import Rig, build_rig, kernel_objects, make_rig, run_rig
 from tinyengine.ir.graph import Node
-from tinyengine.ir.tensor import Array
+from tinyengine.ir.tensor import Array, DType
 from tinyengine.ops import fixed
 from tinyengine.ops.registry import OPS
+from tinyengine.ops.rescaled import Rescaled
 from tinyengine.sim.run_plan import pack
 
 # the harness quantises, no board does; quantize_grad is a part of rescaled
-HOST_ONLY = {"quantize", "quantize_grad", "rescaled"}
+HOST_ONLY = {"quantize", "quantize_grad"}
 SEEDS = (1, 2)
+
+
+def kernel_cases(seed: int) -> list[Case]:
+    """Cases of every operator, with float32 gradients and with integer ones."""
+    found = all_cases(seed)
+    added = list(integer_cases(found, np.random.default_rng([seed, 98])))
+    for case in added:
+        case.op.check(case.signature())
+    return found + added
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class Result:
 )
 def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Result:
     seed, kind = request.param
-    rig, scalars = make_rig(all_cases(seed), seed), scalar_values(seed)
+    rig, scalars = make_rig(kernel_cases(seed), seed), scalar_values(seed)
     sanitize = kind == "sanitize"
     folder = tmp_path_factory.getbasetemp()
     (folder / "kernels").mkdir(exist_ok=True)
@@ -74,6 +85,15 @@ def test_bits_are_those_of_python(result: Result, kind: str) -> None:
                 got = result.arena[plan.slots[name].offset : plan.slots[name].end]
             wrong = np.flatnonzero(got != want)
             assert not len(wrong), f"{name} {node.op}: {len(wrong)} bytes, first {wrong[0]}"
+
+
+def test_every_integer_gradient_has_cases_of_both_formats() -> None:
+    seen = {
+        (type(c.op.gradient), c.outs[0].dtype)
+        for c in kernel_cases(1)
+        if isinstance(c.op, Rescaled)
+    }
+    assert seen == {(op, dtype) for op in integer_ops() for dtype in (DType.I16, DType.I8)}
 
 
 def test_nothing_else_is_written(result: Result) -> None:

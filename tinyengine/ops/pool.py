@@ -148,6 +148,9 @@ class AvgPoolBwd(GradientOp):
             d_x[(slice(None), *tap.into)] += share[(slice(None), *tap.out)]
         return scaling.by(d_x, *fixed.quantise_multiplier(2.0**-bits))
 
+    def integer_scratch_bytes(self, sig: Signature) -> int:
+        return 4 * sig.outs[0].shape[3]
+
 
 @dataclass(frozen=True, slots=True)
 class MaxPool(Op):

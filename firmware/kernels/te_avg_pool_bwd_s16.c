@@ -1,0 +1,9 @@
+/* te_avg_pool_bwd_s16.c - see te_kernels_grad.h. */
+#define TE_GRAD_BITS 16
+#include "te_grad_pools.h"
+
+void te_avg_pool_bwd_s16(const te_pool_grad *p, const int16_t *d_y, const int32_t *e_d,
+                         int32_t *state, int16_t *d_x, int32_t *e, int32_t *scratch)
+{
+    te_avg_pool_bwd_grad(p, d_y, e_d, state, d_x, e, scratch);
+}

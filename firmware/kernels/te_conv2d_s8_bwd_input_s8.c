@@ -1,0 +1,10 @@
+/* te_conv2d_s8_bwd_input_s8.c - see te_kernels_grad.h. */
+#define TE_GRAD_BITS 8
+#include "te_grad_conv.h"
+
+void te_conv2d_s8_bwd_input_s8(const te_conv2d_grad *p, const int8_t *d_y, const int8_t *weight,
+                               const int16_t *scale, const int8_t *frozen, const int32_t *e_d,
+                               int32_t *state, int8_t *d_x, int32_t *e, int32_t *scratch)
+{
+    te_conv2d_bwd_input_grad(p, d_y, weight, scale, frozen, e_d, state, d_x, e, scratch);
+}

@@ -1,0 +1,9 @@
+/* te_mean_bwd_s16.c - see te_kernels_grad.h. */
+#define TE_GRAD_BITS 16
+#include "te_grad_maps.h"
+
+void te_mean_bwd_s16(const te_mean_grad *p, const int16_t *d_y, const int32_t *e_d, int32_t *state,
+                     int16_t *d_x, int32_t *e)
+{
+    te_mean_bwd_grad(p, d_y, e_d, state, d_x, e);
+}
