@@ -76,12 +76,13 @@ static inline int32_t te_grad_won(const te_pool *p, const te_grad *d_y, const in
                                   int32_t iy, int32_t ix)
 {
     const te_window *g = &p->window;
+    const int32_t here = (iy * g->in_w + ix) * p->channels;
     int32_t sum = 0;
     for (int32_t ky = 0; ky < g->kernel_h; ky++) {
         const int32_t oy = te_reader(iy + g->pad_top - ky, g->stride_h, g->out_h);
         for (int32_t kx = 0; oy >= 0 && kx < g->kernel_w; kx++) {
             const int32_t ox = te_reader(ix + g->pad_left - kx, g->stride_w, g->out_w);
-            if (ox >= 0 && te_grad_first_largest(p, x, oy, ox) == (iy * g->in_w + ix) * p->channels) {
+            if (ox >= 0 && te_grad_first_largest(p, x, oy, ox) == here) {
                 sum += d_y[(oy * g->out_w + ox) * p->channels];
             }
         }
