@@ -11,4 +11,8 @@ void te_conv2d_s8_mve(const te_conv2d *p, const int8_t *x, const int8_t *weight,
                       const int32_t *bias, const int32_t *multiplier, const int32_t *shift,
                       const int8_t *frozen, int8_t *y);
 
+void te_depthwise_conv2d_s8_mve(const te_conv2d *p, const int8_t *x, const int8_t *weight,
+                                const int32_t *bias, const int32_t *multiplier,
+                                const int32_t *shift, int8_t *y);
+
 #endif

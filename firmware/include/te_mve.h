@@ -85,5 +85,13 @@ TE_INLINE int32x4_t te_four(int32_t a, int32_t b, int32_t c, int32_t d)
     return vsetq_lane_s32(d, v, 3);
 }
 
+/* to[i] = value */
+TE_INLINE void te_fill(int8_t *to, int32_t value, int32_t n)
+{
+    for (; n > 0; n -= 16, to += 16) {
+        vstrbq_p_s8(to, vdupq_n_s8((int8_t)value), vctp8q((uint32_t)n));
+    }
+}
+
 #endif
 #endif

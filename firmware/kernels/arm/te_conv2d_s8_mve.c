@@ -208,13 +208,6 @@ static void te_move(int8_t *to, const int8_t *from, int32_t n)
     }
 }
 
-static void te_fill(int8_t *to, int32_t value, int32_t n)
-{
-    for (; n > 0; n -= TE_WIDTH, to += TE_WIDTH) {
-        vstrbq_p_s8(to, vdupq_n_s8((int8_t)value), vctp8q((uint32_t)n));
-    }
-}
-
 /* Copies c channels, from x on, of every tap of output (oy, ox); padding is the zero point. */
 static void te_gather(const te_conv2d *p, const int8_t *x, int32_t c, int32_t oy, int32_t ox,
                       int8_t *to)
