@@ -15,4 +15,7 @@ void te_depthwise_conv2d_s8_mve(const te_conv2d *p, const int8_t *x, const int8_
                                 const int32_t *bias, const int32_t *multiplier,
                                 const int32_t *shift, int8_t *y);
 
+void te_conv2d_s8_bwd_input_f32_mve(const te_conv2d *p, const float *d_y, const int8_t *weight,
+                                    const float *scale, const int8_t *frozen, float *d_x);
+
 #endif
