@@ -145,13 +145,15 @@ TE_INLINE void te_outputs(const te_job *job, const te_band *band, const te_scale
         const int8_t *x = job->plane + row * g->stride_h * job->pitch;
         int8_t *to = y + row * g->out_w * c;
         for (int32_t n = band->columns / 4; n > 0; n--) {
-            const int32x4_t q = te_scaled_4(te_sum_4(job, x, stride, width), scale, &target, general);
+            const int32x4_t sum = te_sum_4(job, x, stride, width);
+            const int32x4_t q = te_scaled_4(sum, scale, &target, general);
             vstrbq_scatter_offset_s32(to, target.steps, q);
             x += 4 * stride;
             to += 4 * c;
         }
         if (band->columns % 4 != 0) {
-            const int32x4_t q = te_scaled_4(te_sum_4(job, x, stride, width), scale, &target, general);
+            const int32x4_t sum = te_sum_4(job, x, stride, width);
+            const int32x4_t q = te_scaled_4(sum, scale, &target, general);
             vstrbq_scatter_offset_p_s32(to, target.steps, q, rest);
         }
     }
