@@ -16,6 +16,7 @@ from codegen.toolchain import Toolchain, find_toolchain, run_tool
 from tinyengine.errors import InternalError, UserError
 
 MANIFEST = "te_manifest.json"
+FORMAT_VERSION = 1  # of the manifest
 
 # ports, kernels and generated code all live with the same rules; the optimisation level and the
 # machine are the board's. Arena bytes change their type over time, hence no strict aliasing.
@@ -74,7 +75,7 @@ def build(directory: Path, board: Board, *, sanitize: bool = False) -> BuildResu
         InternalError: the compiler refused our code.
     """
     directory = directory.resolve()
-    read_manifest(directory)
+    _check_version(directory)
     if sanitize and not board.is_host:
         raise UserError(f"sanitizers need the board 'host', not '{board.name}'")
     out = f"build/{board.name}{'-sanitize' if sanitize else ''}"
@@ -101,6 +102,16 @@ def read_manifest(directory: Path) -> Mapping[str, object]:
     if not isinstance(manifest, dict):
         raise UserError(f"'{directory / MANIFEST}' is not a JSON object; compile the model again")
     return manifest
+
+
+def _check_version(directory: Path) -> None:
+    """Refuse a folder that another version of the tool made."""
+    version = read_manifest(directory).get("format_version", FORMAT_VERSION)
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"'{directory / MANIFEST}' has format version {version!r}, this tool reads "
+            f"{FORMAT_VERSION}; compile the model again"
+        )
 
 
 def _build(job: _Job) -> BuildResult:
@@ -150,7 +161,8 @@ def _port_folders(job: _Job) -> list[Path]:
 
 def _units(job: _Job) -> Iterator[Unit]:
     sources = sorted((job.directory / "src").rglob("*.c"))
-    if not sources:
+    # the kernels below src/te are no program without the model's own files
+    if all(path.parent != job.directory / "src" for path in sources):
         raise UserError(f"'{job.directory / 'src'}' holds no C files; compile the model again")
     for path in sources:
         name = path.relative_to(job.directory).as_posix()

@@ -6,10 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
-from codegen.build import MANIFEST, read_manifest
+from codegen.build import FORMAT_VERSION, MANIFEST, read_manifest
 from tinyengine.errors import UserError
-
-FORMAT_VERSION = 1
 
 Phase = Literal["forward", "loss", "input_gradient", "weight_gradient", "update"]
 Element = Literal["i8", "i16", "i32", "u32", "f32"]

@@ -1,5 +1,6 @@
 """Building a generated folder for this computer."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -104,6 +105,21 @@ def test_a_folder_without_sources(folder: Path) -> None:
     for path in (folder / "src").rglob("*.c"):
         path.unlink()
     with pytest.raises(UserError, match="holds no C files"):
+        build(folder, HOST)
+
+
+def test_a_folder_whose_own_sources_are_gone(folder: Path) -> None:
+    (folder / "src/te").mkdir(exist_ok=True)
+    for path in (folder / "src").glob("*.c"):
+        path.rename(folder / "src/te" / path.name)
+    with pytest.raises(UserError, match="holds no C files"):
+        build(folder, HOST)
+
+
+def test_a_folder_of_another_version(folder: Path) -> None:
+    manifest = folder / "te_manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format_version": 2}))
+    with pytest.raises(UserError, match="format version 2, this tool reads 1; compile the model"):
         build(folder, HOST)
 
 
