@@ -29,6 +29,7 @@ _TABLE_TYPES = {
     "float32": "float",
 }
 PER_LINE = 20  # values of a constant array on one line
+NULL = "NULL"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,10 +76,11 @@ class Operands:
     outs: tuple[str, ...]
     scratch: str
     hyper: str  # pointer to lr, seed and step
+    data: tuple[Array | None, ...] = ()  # of the inputs that lie in flash, else None
 
     def at(self, index: int) -> str:
         """Input `index`, or NULL where the node has fewer."""
-        return self.ins[index] if index < len(self.ins) else "NULL"
+        return self.ins[index] if index < len(self.ins) else NULL
 
 
 def struct(ctype: str, **fields: object) -> Struct:

@@ -13,6 +13,7 @@ from codegen.build import MANIFEST
 from codegen.emit import constant_bytes, emit, marked_layers
 from codegen.folder import Folder
 from codegen.graphs import INFER_GRAPH, TRAIN_GRAPH
+from codegen.kernels import Variant, scratch_for, variant_for
 from codegen.manifest import (
     Border,
     Manifest,
@@ -64,8 +65,9 @@ def compile_model(
     folder = Folder(out, MANIFEST)
     graph = load_model(model) if isinstance(model, str) else model
     scheme = load_scheme(update) if isinstance(update, str) else update
-    compiled = compile_graph(graph, scheme, classes, seed, dumper(dump_dir))
-    figures = figures_of(compiled)
+    variant = variant_for(board.features)
+    compiled = compile_graph(graph, scheme, classes, seed, dumper(dump_dir), scratch_for(variant))
+    figures = figures_of(compiled, variant)
     check_budget(compiled, board)
     files = dict(emit(compiled, board))
     files[MANIFEST] = write_manifest(_manifest(compiled, board, scheme, seed, figures))
@@ -101,7 +103,7 @@ def dumper(folder: Path | None) -> Dump:
     return dump
 
 
-def figures_of(compiled: Compiled) -> dict[str, int]:
+def figures_of(compiled: Compiled, variant: Variant = "portable") -> dict[str, int]:
     """The contract's figures: arena, trainable, flash and lower-bound bytes; MACs."""
     forward = _macs(compiled.infer.graph, compiled.infer.graph.nodes)
     train = _macs(compiled.train.graph, compiled.train.graph.nodes) if compiled.train else forward
@@ -109,7 +111,7 @@ def figures_of(compiled: Compiled) -> dict[str, int]:
     return {
         "arena_bytes": compiled.arena_bytes,
         "trainable_bytes": compiled.trainable_bytes,
-        "flash_bytes": constant_bytes(compiled),
+        "flash_bytes": constant_bytes(compiled, variant),
         "macs_forward": forward,
         "macs_backward": train - shared if compiled.train else 0,
         "lower_bound_bytes": compiled.lower_bound_bytes,
@@ -153,7 +155,7 @@ def _manifest(
     graph = compiled.infer.graph
     state = (compiled.train or compiled.infer).graph.state()
     out_type = graph.type(graph.outputs[0])
-    forward, train = marked_layers(compiled)
+    forward, train = marked_layers(compiled, variant_for(board.features))
     is_row = out_type.count == out_type.shape[-1] and out_type.count > 1
     return Manifest(
         tool_version=metadata.version("tinyengine-mcu"),

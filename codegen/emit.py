@@ -88,9 +88,11 @@ def emit(
     return dict(sorted(files.items()))
 
 
-def marked_layers(compiled: Compiled) -> tuple[tuple[MarkedLayer, ...], tuple[MarkedLayer, ...]]:
+def marked_layers(
+    compiled: Compiled, variant: Variant = "portable"
+) -> tuple[tuple[MarkedLayer, ...], tuple[MarkedLayer, ...]]:
     """Return what runs between neighbouring marks: of a forward pass, and of a training step."""
-    code = write_code(compiled)
+    code = write_code(compiled, variant)
     forward, train = (
         tuple(MarkedLayer(layer=s.layer, op=s.op, phase=s.phase) for s in steps)
         for steps in (code.forward, code.train)
@@ -98,9 +100,9 @@ def marked_layers(compiled: Compiled) -> tuple[tuple[MarkedLayer, ...], tuple[Ma
     return forward, train
 
 
-def constant_bytes(compiled: Compiled) -> int:
+def constant_bytes(compiled: Compiled, variant: Variant = "portable") -> int:
     """Return the bytes of constant data in flash: weights, tables, initial state; no code."""
-    return write_code(compiled).constant_bytes
+    return write_code(compiled, variant).constant_bytes
 
 
 def write_code(compiled: Compiled, variant: Variant = "portable") -> Code:

@@ -1,7 +1,8 @@
 """Which C call an operator becomes. A new operator is one kernel file and one line here.
 
 A kernel's function stands in the file of its name. A variant for a core's extension is a kernel of
-its own in `kernels/arm`: the function's name and `_mve`, with the same arguments and bits.
+its own in `kernels/arm`: the function's name and `_mve`, with the same arguments and bits. What a
+kernel wants prepared besides has a line in a table of its variant (`_DSP`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from codegen import write_dsp as d
 from codegen import write_forward as f
 from codegen import write_integer as i
 from codegen import write_training as t
@@ -32,13 +34,14 @@ from tinyengine.ops.lut import Lut, LutBwd
 from tinyengine.ops.mask import Inside, MaskGrad
 from tinyengine.ops.mean import Mean, MeanBwd
 from tinyengine.ops.mul import Mul, MulBwd
-from tinyengine.ops.op import Op
+from tinyengine.ops.op import Op, Signature
 from tinyengine.ops.pool import AvgPool, AvgPoolBwd, MaxPool, MaxPoolBwd
 from tinyengine.ops.rescaled import Rescaled
 from tinyengine.ops.row_step import RowStep
 from tinyengine.ops.sgd import Accumulate, SgdF32, SgdI8, SgdI32
 from tinyengine.ops.softmax import Softmax
 from tinyengine.passes.backward import LOSS_LAYER
+from tinyengine.plan.scratch import Data, Scratch, op_scratch
 
 Phase = Literal["forward", "loss", "input_gradient", "weight_gradient", "update"]
 Variant = Literal["portable", "dsp", "mve"]
@@ -47,10 +50,14 @@ Write = Callable[[Any, Operands], tuple[Call | RowLoop, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """How an operator's call is written, and the phase of a step that it belongs to."""
+    """How an operator's call is written, and the phase of a step that it belongs to.
+
+    scratch: what the plan must give it; by default what the operator says.
+    """
 
     write: Write
     phase: Phase = "forward"
+    scratch: Scratch = op_scratch
 
 
 _FORWARD: Mapping[type[Op], Kernel] = MappingProxyType(
@@ -104,9 +111,22 @@ _TRAINING: Mapping[type[Op], Kernel] = MappingProxyType(
 
 _KERNELS: Mapping[type[Op], Kernel] = MappingProxyType({**_FORWARD, **_TRAINING})
 
+_DSP: Mapping[type[Op], Kernel] = MappingProxyType(
+    {
+        Conv2d: Kernel(d.conv2d, scratch=d.conv2d_scratch),
+        DepthwiseConv2d: Kernel(d.depthwise_conv2d, scratch=d.depthwise_scratch),
+    }
+)
+_PREPARED = frozenset({"te_conv2d_s8_dsp"})  # takes other arguments than the portable kernel
 
-def kernel_of(op: Op) -> Kernel:
-    """Return how `op` is called; the format of gradients shows in the types of its operands.
+_VARIANTS: Mapping[Variant, Mapping[type[Op], Kernel]] = MappingProxyType(
+    {"portable": MappingProxyType({}), "dsp": _DSP, "mve": MappingProxyType({})}
+)
+
+
+def kernel_of(op: Op, variant: Variant = "portable") -> Kernel:
+    """Return how `op` is called on a core of this kind; the format of gradients shows in the
+    types of its operands.
 
     Raises:
         InternalError: no kernel (Quantize never reaches a device: the host quantises).
@@ -114,7 +134,17 @@ def kernel_of(op: Op) -> Kernel:
     found = _KERNELS.get(type(op))
     if found is None:
         raise InternalError(f"operator '{op.kind}' has no kernel")
-    return found
+    return _VARIANTS[variant].get(type(op), found)
+
+
+def scratch_for(variant: Variant) -> Scratch:
+    """Return what tells the planner how many bytes of scratch a node's kernel needs."""
+
+    def scratch(op: Op, sig: Signature, data: Data) -> int:
+        kernel = _VARIANTS[variant].get(type(op))
+        return (kernel.scratch if kernel else op_scratch)(op, sig, data)
+
+    return scratch
 
 
 def phase_of(graph: Graph, node: Node) -> Phase:
@@ -142,7 +172,7 @@ def twin_of(function: str, variant: Variant) -> str:
     A twin calls the portable kernel where it has nothing better, so both belong to a model.
     """
     twin = f"{function}_{variant}"
-    return twin if source_of(twin).is_file() else function
+    return twin if twin not in _PREPARED and source_of(twin).is_file() else function
 
 
 def variant_for(features: tuple[str, ...]) -> Variant:

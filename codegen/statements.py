@@ -6,7 +6,17 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from codegen.calls import Argument, Call, Operands, RowLoop, Struct, Table, table_type, values_text
+from codegen.calls import (
+    NULL,
+    Argument,
+    Call,
+    Operands,
+    RowLoop,
+    Struct,
+    Table,
+    table_type,
+    values_text,
+)
 from codegen.cnames import Names, comment
 from codegen.kernels import Phase, Variant, kernel_of, phase_of, twin_of
 from codegen.places import Places
@@ -15,6 +25,7 @@ from tinyengine.ir.tensor import DType
 from tinyengine.ops.op import Op
 from tinyengine.ops.rescaled import Rescaled
 from tinyengine.plan.plan import Plan
+from tinyengine.plan.scratch import constants
 
 WIDTH = 100
 
@@ -33,7 +44,7 @@ class Statements:
     """Writes the nodes of plans; collects what they use."""
 
     def __init__(self, places: Places, names: Names, hyper: str, variant: Variant) -> None:
-        self.places, self._names, self.hyper, self._variant = places, names, hyper, variant
+        self.places, self._names, self.hyper, self.variant = places, names, hyper, variant
         self.declarations: list[str] = []  # parameter structs and tables, in order of first use
         self.functions: set[str] = set()
         self.used: set[str] = set()  # arguments as written
@@ -43,7 +54,7 @@ class Statements:
     def node_step(self, plan: Plan, index: int) -> Step | None:
         """Return a node of a plan as one step; None if there is nothing to do."""
         node = plan.graph.nodes[index]
-        calls = kernel_of(node.op).write(node.op, self._operands(plan, index))
+        calls = kernel_of(node.op, self.variant).write(node.op, self._operands(plan, index))
         if not calls:
             return None
         lines = [_comment(plan.graph, node)]
@@ -73,8 +84,9 @@ class Statements:
             sig,
             tuple(self.places.expression(plan, name) for name in node.inputs),
             tuple(self.places.expression(plan, name) for name in node.outputs),
-            self.places.at(scratch, element) if scratch else "NULL",
+            self.places.at(scratch, element) if scratch else NULL,
             self.hyper,
+            constants(plan.graph, node),
         )
 
     def statement(self, call: Call | RowLoop, node: Node) -> Iterator[str]:
@@ -88,7 +100,7 @@ class Statements:
         yield "}"
 
     def _call(self, call: Call, node: Node, indent: str) -> list[str]:
-        function = twin_of(call.function, self._variant)
+        function = twin_of(call.function, self.variant)
         self.functions |= {call.function, function}
         args = [self._argument(arg, node) for arg in call.args]
         self.used.update(args)

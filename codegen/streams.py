@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from codegen.calls import PER_LINE, Call, Operands
+from codegen.calls import NULL, PER_LINE, Call, Operands
 from codegen.cnames import comment
 from codegen.kernels import kernel_of
 from codegen.statements import Statements, Step
@@ -13,6 +13,7 @@ from tinyengine.errors import InternalError
 from tinyengine.ir.graph import Node
 from tinyengine.ops.op import Op, Signature
 from tinyengine.plan.plan import MakeRow, Plan, Slide, Stream
+from tinyengine.plan.scratch import constants
 
 _INPUTS = ("r->a", "r->b")  # fields of te_row, for a node's first and second map of rows
 
@@ -126,11 +127,12 @@ class _Writer:
             sig,
             ins,
             (self.rows(self.out if node.outputs[0] == self.out else node.outputs[0], "r->y"),),
-            f"(void *)(lines + {scratch.offset})" if scratch else "NULL",
+            f"(void *)(lines + {scratch.offset})" if scratch else NULL,
             self.statements.hyper,
+            constants(self.graph, node),
         )
         yield f"/* {comment(f'{node.layer}: {op.kind}')} */"
-        for call in kernel_of(op).write(op, operands):
+        for call in kernel_of(op, self.statements.variant).write(op, operands):
             yield from self.statements.statement(call, node)
 
     def rows(self, name: str, position: str) -> str:

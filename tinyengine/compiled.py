@@ -22,6 +22,7 @@ from tinyengine.passes.update import attach_update
 from tinyengine.plan.arena import make_plan
 from tinyengine.plan.check import check_plan
 from tinyengine.plan.plan import Plan
+from tinyengine.plan.scratch import Scratch, op_scratch
 from tinyengine.sim.calibrate import largest_gradients
 from tinyengine.update.scheme import Learning, Scheme, resolve
 
@@ -114,9 +115,16 @@ def find_head_layer(graph: Graph) -> str | None:
 
 
 def compile_graph(
-    graph: Graph, scheme: Scheme, classes: int | None = None, seed: int = 0, dump: Dump = no_dump
+    graph: Graph,
+    scheme: Scheme,
+    classes: int | None = None,
+    seed: int = 0,
+    dump: Dump = no_dump,
+    scratch_of: Scratch = op_scratch,
 ) -> Compiled:
     """The whole pipeline: graph and scheme in, checked plans out.
+
+    scratch_of: what each node's kernel needs on the core that the code is for.
 
     Raises:
         UserError: as `prepare`.
@@ -124,7 +132,7 @@ def compile_graph(
     prepared = prepare(graph, scheme, classes, seed, dump)
     whole = prepared.gradients
     if not scheme.trains:
-        return _finish(prepared, whole, None, dump)
+        return _finish(prepared, whole, None, dump, scratch_of)
     outputs = whole.outputs
     updated = attach_update(whole, prepared.learning)
     for stage, apply in ((Stage.UPDATE, None), (Stage.FUSE, fuse), (Stage.SIMPLIFY, simplify)):
@@ -133,12 +141,14 @@ def compile_graph(
         dump(stage.value, updated)
     train = _with_outputs(updated, outputs[:2], updated.updates, updated.inputs)
     infer = _with_outputs(updated, outputs[2:], (), updated.inputs[:1])
-    return _finish(prepared, infer, train, dump)
+    return _finish(prepared, infer, train, dump, scratch_of)
 
 
-def _finish(prepared: Prepared, infer: Graph, train: Graph | None, dump: Dump) -> Compiled:
-    train_plan = make_plan(train) if train is not None else None
-    plans = (make_plan(infer, beside=train_plan), train_plan)
+def _finish(
+    prepared: Prepared, infer: Graph, train: Graph | None, dump: Dump, scratch_of: Scratch
+) -> Compiled:
+    train_plan = make_plan(train, scratch_of=scratch_of) if train is not None else None
+    plans = (make_plan(infer, beside=train_plan, scratch_of=scratch_of), train_plan)
     for plan in plans:
         if plan is not None:
             verify(plan.graph, Stage.SCHEDULE)

@@ -2,6 +2,7 @@
 #ifndef TE_KERNELS_H
 #define TE_KERNELS_H
 
+#include "te_kernels_dsp.h"
 #include "te_kernels_f32.h"
 #include "te_kernels_grad.h"
 #include "te_kernels_layout.h"

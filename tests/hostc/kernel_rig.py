@@ -11,6 +11,7 @@ import numpy as np
 from codegen.board import load_board
 from codegen.build import C_FLAGS, SANITIZE_FLAGS
 from codegen.emit import emit
+from codegen.kernels import Variant, scratch_for
 from codegen.paths import firmware_dir
 from tests.hostc.kernel_cases import Case, Operand
 from tinyengine.compiled import Compiled
@@ -19,6 +20,7 @@ from tinyengine.ir.tensor import Array, DType, Role, TensorType
 from tinyengine.ops.layout import Reshape
 from tinyengine.ops.loss import SoftmaxXent
 from tinyengine.plan.plan import Plan, Slot
+from tinyengine.plan.scratch import constants
 from tinyengine.sim.run_plan import pack
 from tinyengine.update.scheme import Learning, Scheme
 
@@ -86,7 +88,7 @@ class _Layout:
         return made
 
 
-def make_rig(cases: list[Case], seed: int) -> Rig:
+def make_rig(cases: list[Case], seed: int, variant: Variant = "portable") -> Rig:
     b, layout = Builder(NAME), _Layout()
     layout.slots["x"] = layout.slot(8)
     b.input("x", TensorType((1, 8), DType.I8))
@@ -103,6 +105,9 @@ def make_rig(cases: list[Case], seed: int) -> Rig:
     loss = next(n for n in b.nodes if isinstance(n.op, SoftmaxXent))
     b.outputs = [loss.outputs[0], loss.outputs[1]]
     train = b.build()
+    for node in train.nodes:
+        scratch = scratch_for(variant)(node.op, train.signature(node), constants(train, node))
+        layout.scratch.append(layout.slot(scratch) if scratch else None)
     infer, infer_slots = _inference(layout)
     size = layout.top
     before = np.random.default_rng(seed).integers(0, 256, size).astype(np.uint8)
@@ -128,8 +133,9 @@ def _add(b: Builder, layout: _Layout, data: dict[str, Array], case: Case, number
     layer = f"case{number}"
     names = []
     for index, operand in enumerate(case.ins):
-        # every other case has its data in flash, the rest in the arena
-        constant = number % 2 == 0 and index > 0 and operand.type.dtype is not DType.B1
+        # every other case has its data in flash, of the rest half only its bias and scaling
+        whole = number % 2 == 0 or (number % 4 == 1 and operand.type.dtype is DType.I32)
+        constant = whole and index > 0 and operand.type.dtype is not DType.B1
         names.append(_operand(b, layout, data, operand, f"{layer}/{index}", constant))
     sig = case.signature()
     olds = [n for n, x in zip(names, case.ins, strict=True) if x.is_state]
@@ -143,8 +149,6 @@ def _add(b: Builder, layout: _Layout, data: dict[str, Array], case: Case, number
     for index, name in enumerate(made):
         host = shared[number % len(shared)] if shared and index == 0 and number % 3 else None
         layout.slots[name] = layout.slots[host] if host else layout.slot(b.type(name).nbytes)
-    scratch = case.op.scratch_bytes(sig)
-    layout.scratch.append(layout.slot(scratch) if scratch else None)
     b.nodes.append(Node(case.op, tuple(names), tuple(outs), layer))
 
 
@@ -168,16 +172,18 @@ def kernel_objects(folder: Path, sanitize: bool) -> tuple[Path, ...]:
     flags = (*C_FLAGS, "-fPIC", *(("-O1", *SANITIZE_FLAGS) if sanitize else ("-O3",)))
     into = folder / ("sanitize" if sanitize else "fast")
     into.mkdir()
-    sources = sorted((firmware_dir() / "kernels").glob("*.c"))
+    sources = sorted((firmware_dir() / "kernels").rglob("*.c"))
     include = f"-I{firmware_dir() / 'include'}"
     subprocess.run(["gcc", *flags, include, "-c", *sources], cwd=into, check=True)
     return tuple(into / f"{source.stem}.o" for source in sources)
 
 
-def build_rig(rig: Rig, folder: Path, objects: tuple[Path, ...], sanitize: bool) -> Path:
-    """Emit the cases and link them with the kernels; return the program."""
+def build_rig(
+    rig: Rig, folder: Path, objects: tuple[Path, ...], sanitize: bool, board: str = "host"
+) -> Path:
+    """Emit the cases as for `board` and link them with the kernels; return the program."""
     folder.mkdir()
-    for name, text in emit(rig.compiled, load_board("host")).items():
+    for name, text in emit(rig.compiled, load_board(board)).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

@@ -11,40 +11,45 @@ from tinyengine.plan.place import aligned, alive_bytes, joint_bytes, place
 from tinyengine.plan.plan import Plan, Slot
 from tinyengine.plan.rows import Reach, Rows, stream_rows
 from tinyengine.plan.schedule import schedule
+from tinyengine.plan.scratch import Scratch, op_scratch
 from tinyengine.plan.search import Range, choose_streams, is_range
 
 MIN_SAVING_BYTES = 1024  # a stream's table and calls cost flash: for less RAM they are not worth it
 
 
 def make_plan(
-    graph: Graph, ranges: Sequence[Range] | None = None, beside: Plan | None = None
+    graph: Graph,
+    ranges: Sequence[Range] | None = None,
+    beside: Plan | None = None,
+    scratch_of: Scratch = op_scratch,
 ) -> Plan:
     """Schedule the graph and give every arena value a slot.
 
     ranges: (first, end) of the nodes that run row by row, none overlapping; None: the planner
     finds those that need the least memory. beside: a plan that shares the arena; its memory is
-    there in any case, and where its streams do here too, code is shared.
+    there in any case, and where its streams do here too, code is shared. scratch_of: what each
+    node's kernel needs while it runs.
 
     Raises:
         ValueError: a range that cannot run row by row.
     """
     graph = schedule(graph)
-    reach = Reach(graph)
+    reach = Reach(graph, scratch_of)
     if ranges is not None:
         wrong = [r for r in ranges if not is_range(reach, *r)]
         if wrong:
             raise ValueError(f"nodes {wrong} cannot run row by row")
-        return _plan(graph, [stream_rows(reach, *r) for r in ranges])
-    whole, enough = _plan(graph, ()), beside.arena_bytes if beside else 0
+        return _plan(reach, [stream_rows(reach, *r) for r in ranges])
+    whole, enough = _plan(reach, ()), beside.arena_bytes if beside else 0
     if whole.arena_bytes <= enough:
         return whole
     for same in _same_ranges(graph, beside):
         if all(is_range(reach, *r) for r in same):
-            shared = _plan(graph, [stream_rows(reach, *r) for r in same])
+            shared = _plan(reach, [stream_rows(reach, *r) for r in same])
             if shared.arena_bytes <= enough:
                 return shared
     streams = choose_streams(reach, enough)
-    streamed = _plan(graph, streams) if streams else whole
+    streamed = _plan(reach, streams) if streams else whole
     saved = whole.arena_bytes - max(streamed.arena_bytes, enough)
     return streamed if saved >= MIN_SAVING_BYTES else whole
 
@@ -58,8 +63,9 @@ def _same_ranges(graph: Graph, beside: Plan | None) -> list[list[Range]]:
     return [ranges] if same else []
 
 
-def _plan(graph: Graph, streams: Sequence[Rows]) -> Plan:
-    found = buffers(graph, streams)
+def _plan(reach: Reach, streams: Sequence[Rows]) -> Plan:
+    graph = reach.graph
+    found = buffers(graph, streams, reach.scratch_of)
     offsets = place(found)
     slots = {
         name: Slot(offset, b.nbytes if name.startswith("#") else graph.type(name).nbytes)

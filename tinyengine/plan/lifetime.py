@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tinyengine.ir.graph import Graph
 from tinyengine.plan.plan import in_arena, storage
+from tinyengine.plan.scratch import Scratch, constants, op_scratch
 
 if TYPE_CHECKING:
     from tinyengine.plan.rows import Rows
@@ -51,13 +52,15 @@ def moments(graph: Graph, streams: Sequence[Rows]) -> list[int]:
     return when
 
 
-def buffers(graph: Graph, streams: Sequence[Rows] = ()) -> list[Buffer]:
+def buffers(
+    graph: Graph, streams: Sequence[Rows] = (), scratch_of: Scratch = op_scratch
+) -> list[Buffer]:
     """One buffer per group of values that share memory, in order of first use; scratch has its own.
 
     Scratch of step i, and the line buffers of a stream that begins there, is the buffer whose only
     name is `#i`.
     """
-    collector = _Collector(graph, moments(graph, streams))
+    collector = _Collector(graph, moments(graph, streams), scratch_of)
     starts = {rows.stream.first: rows for rows in streams}
     inside = {i for r in streams for i in range(r.stream.first + 1, r.stream.end)}
     for name in graph.inputs:
@@ -74,8 +77,8 @@ def buffers(graph: Graph, streams: Sequence[Rows] = ()) -> list[Buffer]:
 class _Collector:
     """Gathers buffers in order of execution."""
 
-    def __init__(self, graph: Graph, when: list[int]) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, when: list[int], scratch_of: Scratch) -> None:
+        self.graph, self.scratch_of = graph, scratch_of
         self.last = {name: when[i] if when else 0 for name, i in last_uses(graph).items()}
         self.needed = in_arena(graph) - set(storage(graph))
         self.found: dict[str, Buffer] = {}
@@ -101,7 +104,7 @@ class _Collector:
                 buffer = self.found[out] = self.found[host]
                 buffer.names.append(out)
                 buffer.last = self.last[out]
-        if scratch := node.op.scratch_bytes(sig):
+        if scratch := self.scratch_of(node.op, sig, constants(graph, node)):
             self.new(f"#{step}", scratch, step)
 
     def stream(self, rows: Rows) -> None:

@@ -20,16 +20,17 @@ from tinyengine.ir.tensor import Array
 from tinyengine.plan.lifetime import last_uses
 from tinyengine.plan.place import Task, aligned
 from tinyengine.plan.plan import MakeRow, Slide, Slot, Stream
+from tinyengine.plan.scratch import Scratch, constants, op_scratch
 
 
 class Reach:
     """Which input rows each output row of each node of a graph needs; computed once per node.
 
-    last: the last step that uses each value.
+    last: the last step that uses each value. scratch_of: what a node's kernel needs for a row.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph, self.last = graph, last_uses(graph)
+    def __init__(self, graph: Graph, scratch_of: Scratch = op_scratch) -> None:
+        self.graph, self.last, self.scratch_of = graph, last_uses(graph), scratch_of
         self._found: dict[int, tuple[tuple[tuple[int, int] | None, ...], ...] | None] = {}
 
     def rows(self, step: int) -> tuple[tuple[tuple[int, int] | None, ...], ...] | None:
@@ -86,6 +87,7 @@ class _Scheduler:
 
     def __init__(self, reach: Reach, first: int, end: int) -> None:
         self.graph, self.first, self.end = reach.graph, first, end
+        self.scratch_of = reach.scratch_of
         self.nodes = self.graph.nodes[first:end]
         made = {node.outputs[0]: i + 1 for i, node in enumerate(self.nodes)}
         self.needs: list[list[list[tuple[int, int, int]]]] = []  # node, row -> (value, first, end)
@@ -186,10 +188,11 @@ class _Scheduler:
     def _scratch(self, i: int) -> int:
         node = self.nodes[i]
         sig = self.graph.signature(node)
-        if not node.op.scratch_bytes(sig):
+        data = constants(self.graph, node)
+        if not self.scratch_of(node.op, sig, data):
             return 0
         bands = (node.op.band(sig, row) for row in range(self.heights[i + 1]))
-        return max(b.op.scratch_bytes(b.signature(sig)) for b in bands if b is not None)
+        return max(self.scratch_of(b.op, b.signature(sig), data) for b in bands if b is not None)
 
     def _written(self) -> Array:
         """Bytes of the output at the end of each step."""

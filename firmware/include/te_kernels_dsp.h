@@ -1,0 +1,39 @@
+/* te_kernels_dsp.h - forward kernels for the Armv7E-M DSP extension (Cortex-M4, M7, M33 with DSP).
+ *
+ * They have the bits of the kernel of the same name without `_dsp`, whose contract holds too. What
+ * is prepared when the code is generated: three words of scaling for every channel (te_dsp.h), and
+ * the list of `exact` channels, whose factors te_scale cannot take: theirs are multiplier and shift
+ * as they are. The output range is -128..127. `scratch` starts at a multiple of 8.
+ */
+#ifndef TE_KERNELS_DSP_H
+#define TE_KERNELS_DSP_H
+
+#include "te_kernels_s8.h"
+
+typedef struct te_conv2d_dsp {
+    te_conv2d shape;
+    const int32_t *scale; /* out_c times multiplier, exponent, addend */
+    const uint16_t *exact;
+    int32_t exact_count;
+    int32_t band; /* depthwise: output rows at a time */
+} te_conv2d_dsp;
+
+/* At most 8,224 products a sum. Rows of `weight` and `frozen` start at multiples of 4 bytes: the
+ * kernel_h * kernel_w * channels bytes of an output channel are followed by up to three of any
+ * value. Where both are there, learn_c is a multiple of 4, and in_c too unless the kernel is 1x1.
+ * scratch: 8 bytes per element of a row, and a row if in_c is no multiple of 4 and the kernel is
+ * not 1x1. */
+void te_conv2d_s8_dsp(const te_conv2d_dsp *p, const int8_t *x, const int8_t *weight,
+                      const int32_t *bias, const int8_t *frozen, int8_t *y, int32_t *scratch);
+
+/* Kernels of 3x3, 5x5 and 7x7, strides 1x1 and 2x2, no dilation, out_c = in_c, 4 or more channels.
+ * scratch: for four channels kernel_h * (kernel_w - 1) words each, and the input lines of a band
+ * as 16-bit numbers: (band - 1) * stride + kernel_h lines, each te_depthwise_line words. */
+void te_depthwise_3x3_s8_dsp(const te_conv2d_dsp *p, const int8_t *x, const int8_t *weight,
+                             const int32_t *bias, int8_t *y, int32_t *scratch);
+void te_depthwise_5x5_s8_dsp(const te_conv2d_dsp *p, const int8_t *x, const int8_t *weight,
+                             const int32_t *bias, int8_t *y, int32_t *scratch);
+void te_depthwise_7x7_s8_dsp(const te_conv2d_dsp *p, const int8_t *x, const int8_t *weight,
+                             const int32_t *bias, int8_t *y, int32_t *scratch);
+
+#endif

@@ -1,0 +1,116 @@
+"""Shapes at which the DSP kernels change their way: tails, borders, blocks, splits, extremes."""
+
+import numpy as np
+
+from tests.hostc.kernel_cases import Case, Operand, all_cases, i8, requantisation, weight
+from tinyengine.ir.tensor import Array, DType, TensorType
+from tinyengine.ops import fixed
+from tinyengine.ops.conv2d import Conv2d
+from tinyengine.ops.depthwise import DepthwiseConv2d
+from tinyengine.ops.window import Window
+
+Rng = np.random.Generator
+KINDS = ("conv2d", "depthwise_conv2d")
+REPEATS = 4  # of each shape, so that data is in flash, in RAM, or in both
+
+# kernel, stride, padding, dilation, input (h, w, c), output channels, first channels of a split
+CONVOLUTIONS: tuple[tuple[int, int, int, int, tuple[int, int, int], int, int], ...] = (
+    *((1, 1, 0, 1, (1, n, 4 + n), 3, 0) for n in range(1, 9)),  # tails of pixels and channels
+    *((1, 1, 0, 1, (2, 3, 4 * n), 5, 0) for n in (7, 8, 9, 16, 17, 25)),  # passes of the loop
+    *((1, 1, 0, 1, (3, 3, c), 4, first) for c, first in ((9, 4), (16, 4), (21, 16), (72, 36))),
+    *((1, 1, 0, 1, (2, 2, c), 4, first) for c, first in ((9, 3), (6, 5))),
+    *((1, 2, 0, 1, (5, 4, c), 4, first) for c, first in ((8, 0), (7, 0), (12, 8), (11, 8))),
+    *((3, s, 1, 1, (5, 6, c), 4, 0) for s in (1, 2) for c in (1, 2, 3, 4, 5, 8)),
+    *((3, 1, 1, 1, (4, 3, c), 4, first) for c, first in ((8, 4), (12, 8), (10, 4))),
+    (3, 1, 2, 2, (6, 5, 4), 3, 0),
+    (3, 1, 2, 2, (6, 5, 3), 3, 0),
+    (5, 1, 4, 2, (3, 3, 8), 2, 4),
+    (3, 2, 1, 1, (1, 1, 4), 3, 0),
+    (5, 3, 4, 1, (2, 2, 6), 3, 0),
+    (1, 1, 0, 1, (1, 1, 640), 8, 0),
+    (3, 1, 1, 1, (3, 3, 64), 8, 0),
+)
+
+
+# size, stride, padding (top, bottom, left, right), input (h, w, c)
+DEPTHWISE: tuple[tuple[int, int, tuple[int, int, int, int], tuple[int, int, int]], ...] = (
+    *((s, t, (s // 2,) * 4, (n, 9 - n, 8)) for s in (3, 5, 7) for t in (1, 2) for n in range(1, 9)),
+    *((3, t, (1, 1, 1, 1), (4, 5, c)) for t in (1, 2) for c in (4, 5, 6, 7, 13)),
+    *((s, t, (0, 1, 0, 1), (8, 7, 4)) for s in (3, 5, 7) for t in (1, 2)),
+    *((s, t, (2, 0, 2, 1), (8, 10, 4)) for s in (3, 5) for t in (1, 2)),
+    *((s, t, (s // 2,) * 4, (40, 37, 5)) for s in (3, 5, 7) for t in (1, 2)),  # bands
+    (3, 1, (0, 0, 0, 0), (3, 3, 4)),
+    (7, 2, (6, 0, 6, 0), (1, 1, 4)),
+)
+
+
+def extremes(rng: Rng, k: int) -> list[Operand]:
+    """Biases anywhere in int32; factors at the limits of what te_scale takes, and beyond."""
+    bias = rng.integers(-(2**31), 2**31, k)
+    near = rng.random(k) < 0.4
+    bias[near] = (rng.choice([-1, 1], k) * 2**30 + rng.integers(-99, 99, k))[near]
+    bias[rng.random(k) < 0.2] = rng.choice([-(2**31), 2**31 - 1])
+    shift = rng.choice([-31, -26, -19, -18, -17, -9, -1, 0, 1, 5], k)
+    multiplier = rng.choice([2**30, 2**30 + 1, 2**31 - 1, 0], k)
+    columns = (bias, multiplier, shift)
+    type_ = TensorType((k,), DType.I32)
+    return [Operand(type_, np.array(column, np.int32)) for column in columns]
+
+
+def typical(rng: Rng, k: int) -> list[Operand]:
+    """Factors as real layers have them: outputs all over the range."""
+    pairs = [fixed.quantise_multiplier(2.0 ** rng.uniform(-12, -4)) for _ in range(k)]
+    columns = (rng.integers(-9000, 9000, k), [m for m, _ in pairs], [s for _, s in pairs])
+    type_ = TensorType((k,), DType.I32)
+    return [Operand(type_, np.array(column, np.int32)) for column in columns]
+
+
+FACTORS = (typical, extremes, requantisation, typical)
+
+
+def convolutions(rng: Rng) -> list[Case]:
+    """REPEATS of each convolution, with factors of every kind."""
+    found = []
+    for kernel, stride, pad, dilation, size, k, first in CONVOLUTIONS:
+        g = Window((kernel, kernel), (stride, stride), (pad,) * 4, (dilation, dilation))
+        for repeat in range(REPEATS):
+            x = i8(rng, (1, *size))
+            y = i8(rng, (1, *g.out_size(size[:2]), k)).type
+            whole = weight(rng, (k, kernel, kernel, size[2]))
+            assert whole.data is not None
+            cut = first or size[2]
+            parts = [_part(whole, whole.data[..., :cut])]
+            rest = [_part(whole, whole.data[..., cut:])] if first else []
+            factors = FACTORS[(repeat + len(found) // REPEATS) % 4](rng, k)
+            found.append(Case(Conv2d(g), (x, *parts, *factors, *rest), (y,)))
+    return found
+
+
+def depthwise(rng: Rng) -> list[Case]:
+    """Two of each depthwise shape."""
+    found = []
+    for size, stride, pads, shape in DEPTHWISE:
+        g = Window((size, size), (stride, stride), pads)
+        for repeat in range(2):
+            x = i8(rng, (1, *shape))
+            y = i8(rng, (1, *g.out_size(shape[:2]), shape[2])).type
+            w = weight(rng, (1, size, size, shape[2]))
+            factors = FACTORS[(repeat + len(found) // 2) % 4](rng, shape[2])
+            found.append(Case(DepthwiseConv2d(g), (x, w, *factors), (y,)))
+    return found
+
+
+def _part(whole: Operand, data: Array) -> Operand:
+    return Operand(TensorType(data.shape, DType.I8, whole.type.quant), data.copy())
+
+
+def dsp_cases(seed: int) -> list[Case]:
+    """The shapes above, random ones of the same operators, and a loss, which a model must have."""
+    rng = np.random.default_rng([seed, 7])
+    found = convolutions(rng) + depthwise(rng)
+    usual = all_cases(seed)
+    found += [case for case in usual if case.op.kind in KINDS]
+    found.append(next(case for case in usual if case.op.kind == "softmax_xent"))
+    for case in found:
+        case.op.check(case.signature())
+    return found
