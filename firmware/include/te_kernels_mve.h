@@ -18,4 +18,13 @@ void te_depthwise_conv2d_s8_mve(const te_conv2d *p, const int8_t *x, const int8_
 void te_conv2d_s8_bwd_input_f32_mve(const te_conv2d *p, const float *d_y, const int8_t *weight,
                                     const float *scale, const int8_t *frozen, float *d_x);
 
+void te_conv2d_s8_bwd_weight_f32_mve(const te_conv2d *p, const float *d_y, const int8_t *x,
+                                     int32_t k0, int32_t k1, float *d_w);
+void te_depthwise_s8_bwd_input_f32_mve(const te_conv2d *p, const float *d_y, const int8_t *weight,
+                                       const float *scale, float *d_x);
+void te_bias_grad_f32_mve(int32_t rows, int32_t channels, const float *d, float *d_b);
+void te_mask_grad_f32_mve(int32_t count, const float *d, const uint8_t *bits, float *y);
+void te_add_s8_mve(const te_binary *p, const int8_t *a, const int8_t *b, int8_t *y);
+void te_inside_s8_mve(int32_t count, int32_t lo, int32_t hi, const int8_t *y, uint8_t *bits);
+
 #endif
