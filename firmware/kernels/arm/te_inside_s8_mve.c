@@ -1,4 +1,4 @@
-/* te_inside_s8_mve.c - see te_kernels_mve.h. A predicate has one bit per byte: just what is asked. */
+/* te_inside_s8_mve.c - see te_kernels_mve.h. A predicate has one bit per byte, as it is asked. */
 #include "te_kernels_mve.h"
 #include "te_mve.h"
 

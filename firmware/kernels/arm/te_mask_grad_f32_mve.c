@@ -1,4 +1,4 @@
-/* te_mask_grad_f32_mve.c - see te_kernels_mve.h. Moves words only: no arithmetic, so no rounding. */
+/* te_mask_grad_f32_mve.c - see te_kernels_mve.h. It moves words, so nothing is rounded. */
 #include "te_kernels_mve.h"
 #include "te_mve_f32.h"
 
