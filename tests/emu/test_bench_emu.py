@@ -13,6 +13,7 @@ from codegen.manifest import load_manifest
 from codegen.paths import boards_dir
 from tests.bench_rig import bench_melt, bench_melt_json, samples, write_fake_folder
 from tests.needs import missing
+from tinyengine.update.scheme import load_scheme, with_gradients
 
 CASES = Path(__file__).parents[1] / "cases.py"
 BOARD = "qemu_mps2_an500"
@@ -26,9 +27,21 @@ def residual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("case", ["residual", "depthwise_multiplier"])
-def test_every_board_has_the_simulator_s_state_after_every_step(tmp_path: Path, case: str) -> None:
-    compile_model(f"{CASES}:{case}", load_board(BOARD), "full", tmp_path / "dir")
+@pytest.mark.parametrize(
+    ("case", "gradients"),
+    [
+        ("residual", "f32"),
+        ("depthwise_multiplier", "f32"),
+        ("residual", "s16"),
+        ("squeeze_excite", "s16"),
+        ("pools", "s8"),
+    ],
+)
+def test_every_board_has_the_simulator_s_state_after_every_step(
+    tmp_path: Path, case: str, gradients: str
+) -> None:
+    scheme = with_gradients(load_scheme("full"), gradients)
+    compile_model(f"{CASES}:{case}", load_board(BOARD), scheme, tmp_path / "dir")
     got = bench_melt_json("verify", tmp_path / "dir", "--boards", ALL_BOARDS, "--steps", 200)
     assert got["equal"]
     assert list(got["states"]) == ["simulator", *ALL_BOARDS.split(",")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codegen.cli import new_app
+from codegen.cli import run as run_app
+from codegen.commands import gradcheck
 from tests.cases import Case
 from tests.training import LR, TRAINABLE, compiled, everything, random_samples, scheme
 from tinyengine.compiled import prepare
@@ -179,3 +183,34 @@ def test_scheme_without_gradient_format_stays_float32() -> None:
     assert Scheme("x").gradients == "f32"
     plain, same = (prepare(TRAINABLE[0].graph(), scheme(head="int8")).gradients for _ in range(2))
     assert plain == same
+
+
+CASES_FILE = Path(__file__).parents[1] / "cases.py"
+
+
+@pytest.mark.parametrize("gradients", ["f32", "s16", "s8"])
+def test_gradcheck_takes_another_format(
+    gradients: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called(monkeypatch, f"{CASES_FILE}:residual", "--gradients", gradients, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["worst_cosine"] > {"f32": 1 - 1e-9, "s16": 0.9999, "s8": 0.95}[gradients]
+    assert (report["worst_cosine"] > 1 - 1e-9) == (gradients == "f32")
+
+
+def test_gradcheck_refuses_a_format_that_does_not_exist(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called(monkeypatch, f"{CASES_FILE}:residual", "--gradients", "s4") == 1
+    assert "gradient format 's4' is not one of f32, s16, s8" in capsys.readouterr().err
+
+
+def called(monkeypatch: pytest.MonkeyPatch, model: str, *arguments: str) -> object:
+    app = new_app("test")
+    app.command("gradcheck")(gradcheck.command)
+    app.command("other")(gradcheck.command)  # one command alone would need no name
+    argv = ["tool", "gradcheck", model, "--update", "bias", *arguments]
+    monkeypatch.setattr("sys.argv", argv)
+    with pytest.raises(SystemExit) as end:
+        run_app(app)
+    return end.value.code
