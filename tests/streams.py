@@ -54,8 +54,8 @@ def chain(t: Net) -> Tensor:
     return t.dense(t.mean(x), 4, name="classifier")
 
 
-def chained() -> Compiled:
-    """The chain with only the classifier learning at its end."""
+def chained(biases: int = 1, gradients: str = "f32") -> Compiled:
+    """The chain with a few biases that learn at its end."""
     net = Net("chain", seed=2)
     graph = net.graph(chain(net))
-    return compile_graph(graph, scheme(biases=1), None, seed=3)
+    return compile_graph(graph, scheme(biases=biases, gradients=gradients), None, seed=3)

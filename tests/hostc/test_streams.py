@@ -37,6 +37,12 @@ def test_what_the_planner_chooses(tmp_path_factory: pytest.TempPathFactory) -> N
     compare(made, make(made, tmp_path_factory), 3)
 
 
+@pytest.mark.parametrize("gradients", ["f32", "s16", "s8"])
+def test_gradients_over_gradients(gradients: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    made = chained(biases=9, gradients=gradients)
+    compare(made, make(made, tmp_path_factory), 4)
+
+
 def test_both_plans_share_the_code_of_a_stream() -> None:
     made = chained()
     assert made.train is not None and made.train.streams

@@ -170,6 +170,14 @@ class DepthwiseBwdInput(GradientOp):
     def integer_scratch_bytes(self, sig: Signature) -> int:
         return 4 * sig.ins[0].shape[3]
 
+    def lead_bytes(self, sig: Signature) -> int | None:
+        d, d_x = sig.ins[0], sig.outs[0]
+        if d.shape[0] != 1:
+            return None
+        row, d_row = d_x.nbytes // d_x.shape[1], d.nbytes // d.shape[1]
+        consumed = [min(self.window.first_reader(r), d.shape[1]) for r in range(d_x.shape[1])]
+        return max(0, *((r + 1) * row - c * d_row for r, c in enumerate(consumed)))
+
     def macs(self, sig: Signature) -> int:
         return sig.ins[0].count * int(np.prod(self.window.kernel))
 

@@ -81,6 +81,14 @@ class Op:
         """Indices of the inputs whose memory output 0 may take over (same element order)."""
         return ()
 
+    def lead_bytes(self, sig: Signature) -> int | None:
+        """How many bytes before input 0 output 0 must begin to be written over it; None: never.
+
+        A promise of every kernel of the operator: output rows are made in order, and a row is
+        written only where input rows lie that no later output row needs.
+        """
+        return None
+
     def band(self, sig: Signature, row: int) -> Band | None:
         """How output row `row` is made from rows of the inputs; None: only as a whole.
 

@@ -73,6 +73,9 @@ class Rescaled(Op):
     def inplace(self, sig: Signature) -> tuple[int, ...]:
         return self.gradient.inplace(self.split(sig))
 
+    def lead_bytes(self, sig: Signature) -> int | None:
+        return self.gradient.lead_bytes(self.split(sig))
+
     def scratch_bytes(self, sig: Signature) -> int:
         return self.gradient.integer_scratch_bytes(self.split(sig))
 

@@ -81,6 +81,11 @@ class Window:
         padding = (rows[0] - start, end - rows[1], *self.padding[2:])
         return Window(self.kernel, self.stride, padding, self.dilation), rows
 
+    def first_reader(self, row: int) -> int:
+        """The first output row that reads input row `row`, or would if there were so many."""
+        behind = row + self.padding[0] - (self.kernel[0] - 1) * self.dilation[0]
+        return max(-(-behind // self.stride[0]), 0)
+
     def _reach(
         self, axis: int, k: int, in_size: Pair, out_size: Pair
     ) -> tuple[slice, slice] | None:

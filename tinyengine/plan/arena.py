@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from tinyengine.ir.graph import Graph
 from tinyengine.plan.lifetime import Buffer, buffers
-from tinyengine.plan.place import aligned, alive_bytes, joint_bytes, place
-from tinyengine.plan.plan import Plan, Slot
+from tinyengine.plan.place import alive_bytes, joint_bytes, place
+from tinyengine.plan.plan import Plan, Slot, aligned
 from tinyengine.plan.rows import Reach, Rows, stream_rows
 from tinyengine.plan.schedule import schedule
 from tinyengine.plan.scratch import Scratch, op_scratch

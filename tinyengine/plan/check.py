@@ -60,11 +60,19 @@ def check_plan(plan: Plan) -> None:
 
 
 def _may_share(plan: Plan, step: int) -> set[str]:
-    """Inputs over which output 0 may be written: same bytes exactly, and the operator allows it."""
+    """Inputs over which output 0 may be written, because the operator allows it.
+
+    On the same bytes exactly, or over input 0 from enough bytes before it on.
+    """
     node = plan.graph.nodes[step]
     allowed = node.op.inplace(plan.graph.signature(node))
     out = plan.slots.get(node.outputs[0])
-    return {node.inputs[i] for i in allowed if plan.slots.get(node.inputs[i]) == out}
+    shared = {node.inputs[i] for i in allowed if plan.slots.get(node.inputs[i]) == out}
+    lead = node.op.lead_bytes(plan.graph.signature(node))
+    first = plan.slots.get(node.inputs[0])
+    if lead is not None and out and first and first.offset - out.offset >= lead:
+        shared.add(node.inputs[0])
+    return shared
 
 
 def _meet(a: Slot, b: Slot) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tinyengine.ir.graph import Graph
-from tinyengine.plan.plan import in_arena, storage
+from tinyengine.plan.plan import aligned, in_arena, storage
 from tinyengine.plan.scratch import Scratch, constants, op_scratch
 
 if TYPE_CHECKING:
@@ -100,6 +100,9 @@ class _Collector:
             host = next((n for n in fits if self.dies(n, step)), None)
             if host is None:
                 self.new(out, graph.type(out).nbytes, step)
+                lead = node.op.lead_bytes(sig) if index == 0 else None
+                if lead is not None and self.dies(node.inputs[0], step):
+                    self.lay_over(out, node.inputs[0], lead)
             else:
                 buffer = self.found[out] = self.found[host]
                 buffer.names.append(out)
@@ -112,9 +115,13 @@ class _Collector:
         step, out = rows.stream.first, self.graph.nodes[rows.stream.end - 1].outputs[0]
         self.new(out, self.graph.type(out).nbytes, step)
         if self.dies(rows.x, step):
-            self.found[out].over, self.found[out].lead_bytes = self.found[rows.x], rows.lead_bytes
+            self.lay_over(out, rows.x, rows.lead_bytes)
         if rows.line_bytes:
             self.new(f"#{step}", rows.line_bytes, step)
+
+    def lay_over(self, name: str, host: str, lead_bytes: int) -> None:
+        self.found[name].over = self.found[host]
+        self.found[name].lead_bytes = aligned(lead_bytes)
 
     def dies(self, name: str, step: int) -> bool:
         """Whether nobody reads `name`, or what shares its memory, after `step`."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyengine.ir.tensor import Array
 from tinyengine.plan.lifetime import Buffer
-from tinyengine.plan.plan import ALIGN_BYTES
+from tinyengine.plan.plan import aligned
 
 _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
     lambda b: (-b.nbytes, b.first),
@@ -18,11 +18,6 @@ _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
     lambda b: (-b.last, -b.nbytes),
 )
 SHUFFLES = 24  # seeded perturbations of the best order; each costs a few milliseconds
-
-
-def aligned(n: int) -> int:
-    """The next multiple of the arena's alignment."""
-    return -(-n // ALIGN_BYTES) * ALIGN_BYTES
 
 
 def joint_bytes(b: Buffer) -> int:

@@ -11,6 +11,11 @@ from tinyengine.ir.graph import Graph
 ALIGN_BYTES = 8
 
 
+def aligned(n: int) -> int:
+    """The next multiple of the arena's alignment."""
+    return -(-n // ALIGN_BYTES) * ALIGN_BYTES
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A run of bytes in the arena; the offset is a multiple of 8."""

@@ -18,8 +18,8 @@ import numpy as np
 from tinyengine.ir.graph import Graph
 from tinyengine.ir.tensor import Array
 from tinyengine.plan.lifetime import last_uses
-from tinyengine.plan.place import Task, aligned
-from tinyengine.plan.plan import MakeRow, Slide, Slot, Stream
+from tinyengine.plan.place import Task
+from tinyengine.plan.plan import MakeRow, Slide, Slot, Stream, aligned
 from tinyengine.plan.scratch import Scratch, constants, op_scratch
 
 
@@ -157,7 +157,7 @@ class _Scheduler:
         rest = (self.heights[0] - x_low) * self.widths[0]
         stream = Stream(self.first, self.end, tuple(self._emit(capacity)), lines)
         bounds = (int(live.max()), int((live + rest).max()))
-        return Rows(stream, self.x, aligned(max(lead, 0)), line_bytes, bounds)
+        return Rows(stream, self.x, max(lead, 0), line_bytes, bounds)
 
     def _alive(self) -> Array:
         """(values, steps) bool: is any row of the value alive while the step runs?"""
