@@ -45,6 +45,8 @@ void te_conv2d_s8_bwd_input_f32(const te_conv2d *p, const float *d_y, const int8
 void te_conv2d_s8_bwd_weight_f32(const te_conv2d *p, const float *d_y, const int8_t *x, int32_t k0,
                                  int32_t k1, float *d_w);
 
+/* d_x may begin before d_y and run over it. Every variant, integer ones too, makes d_x row by row
+ * and writes a row only where rows of d_y lie that no later row needs (Op.lead_bytes). */
 void te_depthwise_s8_bwd_input_f32(const te_conv2d *p, const float *d_y, const int8_t *weight,
                                    const float *scale, float *d_x);
 
