@@ -98,104 +98,137 @@ static void te_rest(const te_job *job, const te_columns *at, int32_t done, te_sc
             sums[i] = te_dot(x, w, n) + te_dot(x + n, frozen, m);
         }
         const int32x4_t q = te_scaled_4(vldrwq_s32(sums), &scale, &target, 1);
-        vstrbq_scatter_offset_p_s32(y + done * out_c + k, target.steps, q,
+        vstrbq_scatter_offset_p_s32(y + done * out_c, target.steps, q,
                                     vctp32q((uint32_t)count));
     }
 }
 
-/* Four columns at a time; returns how many are done. */
-TE_INLINE int32_t te_stream(const te_job *job, const te_columns *at, te_scale scale, int32_t k,
-                            const te_target *target, int general, int8_t *y)
+/* Four columns at a time from column `done` on; returns how many are done. */
+static int32_t te_stream(const te_job *job, const te_columns *at, int32_t done, te_scale scale,
+                         int32_t k, int8_t *y)
 {
     const int32_t n = job->n, m = job->n_frozen, out_c = job->p->out_c;
-    const int8_t *x = at->x, *w = job->weight + k * n, *frozen = job->frozen + k * m;
-    int32_t done = 0;
+    const int8_t *w = job->weight + k * n, *frozen = job->frozen + k * m;
+    const int8_t *x = at->x + done * at->pitch;
+    const te_target target = te_target_of(job->p, out_c);
+    int weigh = 1;
+    y += done * out_c + k;
     for (; done + TE_COLUMNS <= at->count; done += TE_COLUMNS) {
         te_sums s = {0, 0, 0, 0, 0};
-        if (done == 0) {
+        if (weigh) {
             s = te_dot_4(s, x, at->pitch, w, n, 1);
             s = m > 0 ? te_dot_4(s, x + n, at->pitch, frozen, m, 1) : s;
             scale.offset = -job->p->in_zero * s.weights;
+            weigh = 0;
         } else {
             s = te_dot_4(s, x, at->pitch, w, n, 0);
             s = m > 0 ? te_dot_4(s, x + n, at->pitch, frozen, m, 0) : s;
         }
-        const int32x4_t q =
-            te_scaled_4(te_four(s.a0, s.a1, s.a2, s.a3), &scale, target, general);
-        vstrbq_scatter_offset_s32(y, target->steps, q);
+        const int32x4_t q = te_scaled_4(te_four(s.a0, s.a1, s.a2, s.a3), &scale, &target, 1);
+        vstrbq_scatter_offset_s32(y, target.steps, q);
         x += TE_COLUMNS * at->pitch;
         y += TE_COLUMNS * out_c;
     }
     return done;
 }
 
-/* One column and a row of weights of `width` registers. */
-TE_INLINE int32_t te_dot_held(const int8_t *x, const int8x16_t *w, int width)
-{
-    int32_t sum = vmladavq_s8(vldrbq_s8(x), w[0]);
-    if (width > 1) {
-        sum = vmladavaq_s8(sum, vldrbq_s8(x + TE_WIDTH), w[1]);
-    }
-    if (width > 2) {
-        sum = vmladavaq_s8(sum, vldrbq_s8(x + 2 * TE_WIDTH), w[2]);
-    }
-    return sum;
-}
+/* Rounds of four columns with the row of weights in registers. A pair of sums goes to lanes 0 and
+ * 2 or 1 and 3, as pairs of registers move: q6 has the outputs in that order. */
+#define TE_FIRST(sum) "vldrb.8 q4, [%[x]]\n\tvmladav.s8 " sum ", q4, %q[w0]\n\t"
+#define TE_MORE(sum, at, w) "vldrb.8 q4, [%[x], #" at "]\n\tvmladava.s8 " sum ", q4, " w "\n\t"
+#define TE_COLUMN_1(sum) TE_FIRST(sum)
+#define TE_COLUMN_2(sum) TE_COLUMN_1(sum) TE_MORE(sum, "16", "%q[w1]")
+#define TE_COLUMN_3(sum) TE_COLUMN_2(sum) TE_MORE(sum, "32", "%q[w2]")
+#define TE_NEXT "add %[x], %[x], %[pitch]\n\t"
+#define TE_UPWARDS ""
+#define TE_AWAY "vshr.s32 q4, q5, #31\n\tvqadd.s32 q5, q5, q4\n\t"
+#define TE_ROUNDS(column, ties)                                                             \
+    __asm__ volatile("dls lr, %[rounds]\n"                                                  \
+                     "1:\n\t" column("r4") TE_NEXT column("r6") TE_NEXT                     \
+                     "vmov q5[2], q5[0], r4, r6\n\t"                                        \
+                     column("r4") TE_NEXT column("r6") TE_NEXT                              \
+                     "vmov q5[3], q5[1], r4, r6\n\t"                                        \
+                     "vadd.i32 q5, q5, %[bias]\n\t"                                         \
+                     "vqrdmulh.s32 q5, q5, %[multiplier]\n\t" ties                          \
+                     "vrshl.s32 q5, %[right]\n\t"                                           \
+                     "vqadd.s32 q5, q5, %[zero]\n\t"                                        \
+                     "vmax.s32 q5, q5, %q[lo]\n\t"                                          \
+                     "vmin.s32 q5, q5, %q[hi]\n\t"                                          \
+                     "vstrb.32 q5, [%[y], %q[steps]]\n\t"                                   \
+                     "add %[y], %[y], %[step]\n\t"                                          \
+                     "le lr, 1b"                                                            \
+                     : [x] "+&r"(x), [y] "+&r"(y)                                           \
+                     : [rounds] "r"(rounds), [pitch] "r"(at->pitch), [bias] "r"(bias),      \
+                       [multiplier] "r"(scale->multiplier), [right] "r"(scale->right),      \
+                       [zero] "r"(p->out_zero), [step] "r"(step), [w0] "w"(w[0]),           \
+                       [w1] "w"(w[1]), [w2] "w"(w[2]), [lo] "w"(vdupq_n_s32(p->lo)),        \
+                       [hi] "w"(vdupq_n_s32(p->hi)), [steps] "w"(steps)                     \
+                     : "lr", "r4", "r6", "q4", "q5", "memory")
 
-/* The same with the row of weights in registers, where lanes past n hold 0. */
-TE_INLINE int32_t te_held(const te_job *job, const te_columns *at, te_scale scale, int32_t k,
-                          const te_target *target, int width, int general, int8_t *y)
+/* All rounds of channel k, which needs no general scaling but maybe ties away from zero. */
+TE_INLINE void te_held(const te_job *job, const te_columns *at, const te_scale *scale, int32_t k,
+                       int width, int8_t *y)
 {
-    const int32_t n = job->n, pitch = at->pitch, step = TE_COLUMNS * job->p->out_c;
+    const te_conv2d *p = job->p;
+    const int32_t n = job->n, step = TE_COLUMNS * p->out_c, rounds = at->safe / TE_COLUMNS;
     const int8_t *x = at->x, *row = job->weight + k * n;
-    int8x16_t w[3];
+    const uint32_t order[4] = {0u, 2u, 1u, 3u};
+    const uint32x4_t steps = vmulq_n_u32(vldrwq_u32(order), (uint32_t)p->out_c);
+    int8x16_t w[3] = {vdupq_n_s8(0), vdupq_n_s8(0), vdupq_n_s8(0)};
     int32_t sum = 0;
+#pragma GCC unroll 3
     for (int i = 0; i < width; i++) {
         w[i] = vldrbq_z_s8(row + i * TE_WIDTH, vctp8q((uint32_t)(n - i * TE_WIDTH)));
         sum = vaddvaq_s8(sum, w[i]);
     }
-    scale.offset = -job->p->in_zero * sum;
-    const int32_t rounds = at->safe / TE_COLUMNS;
-    for (int32_t i = rounds; i > 0; i--) {
-        const int32_t a0 = te_dot_held(x, w, width);
-        x += pitch;
-        const int32_t a1 = te_dot_held(x, w, width);
-        x += pitch;
-        const int32_t a2 = te_dot_held(x, w, width);
-        x += pitch;
-        const int32_t a3 = te_dot_held(x, w, width);
-        x += pitch;
-        const int32x4_t q = te_scaled_4(te_four(a0, a1, a2, a3), &scale, target, general);
-        vstrbq_scatter_offset_s32(y, target->steps, q);
-        y += step;
+    const int32_t bias = scale->bias - p->in_zero * sum;
+    y += k;
+    if (p->lo >= p->out_zero) {
+        if (width == 1) {
+            TE_ROUNDS(TE_COLUMN_1, TE_UPWARDS);
+        } else if (width == 2) {
+            TE_ROUNDS(TE_COLUMN_2, TE_UPWARDS);
+        } else {
+            TE_ROUNDS(TE_COLUMN_3, TE_UPWARDS);
+        }
+    } else if (width == 1) {
+        TE_ROUNDS(TE_COLUMN_1, TE_AWAY);
+    } else if (width == 2) {
+        TE_ROUNDS(TE_COLUMN_2, TE_AWAY);
+    } else {
+        TE_ROUNDS(TE_COLUMN_3, TE_AWAY);
     }
-    return rounds * TE_COLUMNS;
 }
 
-#define TE_HELD(width)                                                               \
-    (general ? te_held(job, at, scale, k, &target, width, 1, y + k)                  \
-             : te_held(job, at, scale, k, &target, width, 0, y + k))
+/* Every sum with the bias stays within 32 bits, and ties need no look at the shift. */
+static int te_is_plain(const te_job *job, const te_scale *scale)
+{
+    const int32_t limit = INT32_C(1) << 30;
+    return scale->left == 0 && scale->bias > -limit && scale->bias < limit &&
+           (scale->right < 0 || job->p->lo >= job->p->out_zero);
+}
 
 /* All output channels of some columns. */
 static void te_multiply(const te_job *job, const te_columns *at, int8_t *y)
 {
-    const te_target target = te_target_of(job->p, job->p->out_c);
     const int32_t width = job->n_frozen > 0 ? 0 : (job->n + TE_WIDTH - 1) / TE_WIDTH;
+    const int32_t rounds = at->safe / TE_COLUMNS;
     for (int32_t k = 0; k < job->p->out_c; k++) {
         const te_scale scale = te_scale_of(job->bias, job->multiplier, job->shift, k);
-        const int general = te_is_general(job->p, &scale);
-        int32_t done;
-        if (width == 1) {
-            done = TE_HELD(1);
-        } else if (width == 2) {
-            done = TE_HELD(2);
-        } else if (width == 3) {
-            done = TE_HELD(3);
-        } else {
-            done = te_stream(job, at, scale, k, &target, 1, y + k);
+        int32_t done = 0;
+        if (rounds > 0 && width <= 3 && width > 0 && te_is_plain(job, &scale)) {
+            if (width == 1) {
+                te_held(job, at, &scale, k, 1, y);
+            } else if (width == 2) {
+                te_held(job, at, &scale, k, 2, y);
+            } else {
+                te_held(job, at, &scale, k, 3, y);
+            }
+            done = rounds * TE_COLUMNS;
         }
+        done = te_stream(job, at, done, scale, k, y);
         if (done < at->count) {
-            te_rest(job, at, done, scale, k, y);
+            te_rest(job, at, done, scale, k, y + k);
         }
     }
 }
