@@ -115,9 +115,10 @@ _DSP: Mapping[type[Op], Kernel] = MappingProxyType(
     {
         Conv2d: Kernel(d.conv2d, scratch=d.conv2d_scratch),
         DepthwiseConv2d: Kernel(d.depthwise_conv2d, scratch=d.depthwise_scratch),
+        Add: Kernel(d.add),
     }
 )
-_PREPARED = frozenset({"te_conv2d_s8_dsp"})  # takes other arguments than the portable kernel
+_PREPARED = frozenset({"te_add_s8_dsp", "te_conv2d_s8_dsp"})  # take other arguments
 
 _VARIANTS: Mapping[Variant, Mapping[type[Op], Kernel]] = MappingProxyType(
     {"portable": MappingProxyType({}), "dsp": _DSP, "mve": MappingProxyType({})}

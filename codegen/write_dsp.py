@@ -14,6 +14,8 @@ from codegen import write_forward as f
 from codegen.calls import NULL, Call, Operands, Struct, Table, struct
 from codegen.scales import MAX_PRODUCTS, NEVER, Scales, only_outputs, scales
 from tinyengine.ir.tensor import Array, TensorType
+from tinyengine.ops import fixed
+from tinyengine.ops.add import LEFT_SHIFT, Add, add_parameters
 from tinyengine.ops.conv2d import BIAS, FROZEN, MULTIPLIER, SHIFT, WEIGHT, Conv2d, X
 from tinyengine.ops.depthwise import DepthwiseConv2d
 from tinyengine.ops.op import Op, Signature
@@ -31,7 +33,7 @@ def conv2d_scratch(op: Op, sig: Signature, data: Data) -> int:
     parts = [taps * part.shape[3] for part in _weights(sig)]
     groups = sum(-(-part // 4) for part in parts)
     staged = in_c % 4 != 0 and not _is_pointwise(op, sig)
-    return 32 * groups + (4 * groups if staged else 0)
+    return 32 * groups + (4 * groups + 8 if staged else 0)
 
 
 def _weights(sig: Signature) -> list[TensorType]:
@@ -71,6 +73,9 @@ def conv2d(op: Conv2d, o: Operands) -> Calls:
                                       o.scratch)),)  # fmt: skip
 
 
+MIN_SUMS = 512  # for fewer, tables are not worth their flash
+MAX_ADD_EXPONENT = 22  # sums stay below 2**30 here: only the addend must not overflow
+_BYTES = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.int64)
 BAND_BYTES = 4096  # of input lines at a time; fewer bands spread fewer lines twice
 
 
@@ -90,7 +95,8 @@ def _band(op: DepthwiseConv2d, sig: Signature) -> _Band:
     line = 16 * (pair // 2)  # as te_depthwise_line: words of 4 B, four channels
     fitting = max((BAND_BYTES // line - size) // stride + 1, 1)
     rows = -(-out_h // -(-out_h // fitting))
-    return _Band(rows, 16 * size * (size - 1) + line * ((rows - 1) * stride + size))
+    lanes = 16 * (size * (size - 1) + 12)
+    return _Band(rows, lanes + line * ((rows - 1) * stride + size))
 
 
 def depthwise_scratch(op: Op, sig: Signature, data: Data) -> int:
@@ -119,6 +125,28 @@ def depthwise_conv2d(op: DepthwiseConv2d, o: Operands) -> Calls:
     p = _scaled("te_conv2d_dsp", portable[0], made, _band(op, o.sig).rows)
     name = f"te_depthwise_{size}x{size}_s8_dsp"
     return (Call(name, (p, *o.ins[:3], o.outs[0], o.scratch)),)
+
+
+def add(op: Add, o: Operands) -> Calls:
+    """By tables of 256 words for each input; they take 2 KB of flash."""
+    p = add_parameters(o.sig)
+    (multiplier, shift), zero = p.out, o.sig.outs[0].zero_point
+    tables = [
+        fixed.requantise((_BYTES - x.zero_point) << LEFT_SHIFT, *map(np.asarray, factor))
+        for x, factor in zip(o.sig.ins, (p.a, p.b), strict=True)
+    ]
+    fits = (
+        (op.lo, op.hi) == (-128, 127)
+        and o.sig.ins[0].count == o.sig.ins[1].count >= MIN_SUMS
+        and 1 <= -shift <= MAX_ADD_EXPONENT
+        and sum(int(np.abs(table).max()) for table in tables) < 2**30
+    )
+    if not fits:
+        return f.add(op, o)
+    a, b = (Table((2 * table).astype(np.int32)) for table in tables)
+    out = f"{{{multiplier}, {-shift}, {(2 * zero + 1) << (-shift - 1)}}}"
+    made = struct("te_add_dsp", count=o.sig.ins[0].count, a=a, b=b, out=out)
+    return (Call("te_add_s8_dsp", (made, *o.ins, o.outs[0])),)
 
 
 def _padded(name: str, rows: Array | None) -> str | Table:

@@ -1,4 +1,4 @@
-/* te_depthwise_dsp.h - the body of the depthwise DSP kernels, for a kernel size that is constant.
+/* te_depthwise_dsp.h - the body of the depthwise DSP kernels, for the kernel size TE_SIZE.
  *
  * Four channels at a time. Each channel's input lines are first laid out in scratch as centred
  * 16-bit numbers with the padding's zeros around them, so that one word holds two neighbours of a
@@ -13,27 +13,27 @@
 #include "te_dsp.h"
 #include "te_kernels_dsp.h"
 
-enum { TE_CHANNELS = 4 };
-
-/* sizes are constant here, but -O2 leaves loops as they are */
-#define TE_UNROLL_7 _Pragma("GCC unroll 7")
+enum {
+    TE_CHANNELS = 4,
+    TE_PAIRS = TE_SIZE * (TE_SIZE - 1), /* words of a channel's weights */
+    TE_LANE = TE_PAIRS + 12,            /* with what te_lane adds */
+};
 
 typedef struct te_depthwise {
     const te_conv2d_dsp *p;
     const int8_t *x, *weight;
     const int32_t *bias;
     int8_t *y;
-    int32_t *pairs; /* four channels' weights */
+    int32_t *lanes; /* four channels: their weights, and what te_lane adds */
     int32_t *lines; /* line, channel, column */
     int32_t line;   /* words of one channel's line */
-    int32_t size;   /* of the kernel */
 } te_depthwise;
 
 /* Words of one channel's line in scratch: what an even number of outputs reads. */
-static inline int32_t te_depthwise_line(int32_t out_w, int32_t kernel_w, int32_t stride_w)
+static inline int32_t te_depthwise_line(int32_t out_w, int32_t stride_w)
 {
     const int32_t outputs = (out_w + 1) / 2 * 2;
-    return (stride_w * (outputs - 1) + kernel_w + 1) / 2;
+    return (stride_w * (outputs - 1) + TE_SIZE + 1) / 2;
 }
 
 /* Words of four channels at two neighbouring places, as one word of two halves for each channel. */
@@ -49,12 +49,12 @@ static inline void te_store_pairs(int32_t *to, int32_t step, uint32_t a, uint32_
 
 static inline void te_pair_weights(const te_depthwise *d, int32_t channel)
 {
-    const int32_t c = d->p->shape.out_c, words = d->size * (d->size - 1);
+    const int32_t c = d->p->shape.out_c;
     const int8_t *w = d->weight + channel;
-    int32_t *to = d->pairs;
-    for (int32_t ky = 0; ky < d->size; ky++, w += c) {
-        for (int32_t kx = 1; kx < d->size; kx++, w += c) {
-            te_store_pairs(to++, words, te_load(w), te_load(w + c), 0);
+    int32_t *to = d->lanes;
+    for (int32_t ky = 0; ky < TE_SIZE; ky++, w += c) {
+        for (int32_t kx = 1; kx < TE_SIZE; kx++, w += c) {
+            te_store_pairs(to++, TE_LANE, te_load(w), te_load(w + c), 0);
         }
     }
 }
@@ -104,58 +104,181 @@ static inline void te_spread_lines(const te_depthwise *d, int32_t channel, int32
     }
 }
 
-/* A row of one channel's outputs, two at a time. lines: of its first kernel row. */
-static inline void te_depthwise_row(const te_depthwise *d, const int32_t *x, const int32_t *w,
-                                    int32_t bias_twice, te_scaling f, int8_t *y, int32_t size,
-                                    int32_t stride)
+/* The sum of output column ox. x, w: first line and weights. */
+static inline int32_t te_sum(const te_depthwise *d, const int32_t *x, const int32_t *w, int32_t ox)
 {
-    const int32_t pitch = TE_CHANNELS * d->line, c = d->p->shape.out_c, last = (size - 1) / 2;
-    for (int32_t left = d->p->shape.window.out_w; left > 0; left -= 2, x += stride) {
-        const int32_t *at = x, *pair = w;
-        int32_t a = 0, b = 0;
-        TE_UNROLL_7
-        for (int32_t ky = 0; ky < size; ky++, at += pitch, pair += size - 1) {
-            TE_UNROLL_7
-            for (int32_t i = 0; i < last; i++) {
-                a = te_smlad(at[i], pair[2 * i], a);
-                b = te_smlad(at[i + 1], pair[2 * i + (stride == 1 ? 1 : 0)], b);
-            }
-            a = te_smlabt(at[last], pair[size - 2], a);
-            if (stride == 1) {
-                b = te_smlatb(at[0], pair[0], b);
-            } else {
-                b = te_smlabt(at[last + 1], pair[size - 2], b);
-            }
+    int32_t sum = 0;
+    for (int32_t ky = 0; ky < TE_SIZE; ky++, x += TE_CHANNELS * d->line, w += TE_SIZE - 1) {
+        const int16_t *at = (const int16_t *)(const void *)x + ox * d->p->shape.window.stride_w;
+        const int16_t *pair = (const int16_t *)(const void *)w;
+        sum += at[0] * pair[0];
+        for (int32_t kx = 1; kx < TE_SIZE; kx++) {
+            sum += at[kx] * pair[2 * kx - 1];
         }
-        y[0] = (int8_t)te_scale(a, bias_twice, f);
-        if (left > 1) {
-            y[c] = (int8_t)te_scale(b, bias_twice, f);
-        }
-        y += 2 * c;
     }
+    return sum;
 }
 
-/* The same for a channel that te_scale cannot do. */
-static inline void te_depthwise_row_exact(const te_depthwise *d, const int32_t *x, const int32_t *w,
-                                          int32_t channel, int8_t *y)
+/* A row of a channel that te_scale cannot do. */
+static inline void te_row_exact(const te_depthwise *d, const int32_t *x, const int32_t *w,
+                                int32_t channel, int8_t *y)
 {
     const te_conv2d *s = &d->p->shape;
     const int32_t *scale = d->p->scale + 3 * channel;
     for (int32_t ox = 0; ox < s->window.out_w; ox++) {
-        int32_t sum = 0;
-        for (int32_t ky = 0; ky < d->size; ky++) {
-            const int16_t *at = (const int16_t *)(const void *)(x + ky * TE_CHANNELS * d->line);
-            const int16_t *pair = (const int16_t *)(const void *)(w + ky * (d->size - 1));
-            at += ox * s->window.stride_w;
-            sum += at[0] * pair[0];
-            for (int32_t kx = 1; kx < d->size; kx++) {
-                sum += at[kx] * pair[2 * kx - 1];
-            }
-        }
-        y[ox * s->out_c] = (int8_t)te_scale_exact(sum, d->bias[channel], scale[0], scale[1],
-                                                  s->out_zero);
+        y[ox * s->out_c] = (int8_t)te_scale_exact(te_sum(d, x, w, ox), d->bias[channel], scale[0],
+                                                  scale[1], s->out_zero);
     }
 }
+
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+
+/* Behind a channel's weights: what its rows need; the assembly knows the order. */
+typedef struct te_lane {
+    te_scaling scaling;
+    int32_t bias_twice;
+    int8_t *y;
+    const int32_t *x;
+    int32_t y_step, x_step; /* bytes from row to row */
+    int8_t *y_end;          /* of the row */
+    int32_t rows;
+    int32_t out_c;
+    int32_t pitch; /* bytes from line to line */
+} te_lane;
+
+#define TE_TEXT(value) #value
+#define TE_VALUE(value) TE_TEXT(value)
+#define TE_FIELD(at) "[r3, #" TE_VALUE(TE_SIZE *(TE_SIZE - 1) * 4 + at) "]\n\t"
+#define TE_PAIR(row, pair) \
+    "ldrd r10, r11, [r3, #" TE_VALUE((row) * (TE_SIZE - 1) * 4 + (pair) * 8) "]\n\t"
+#define TE_ADD(op, sum, x, w) op " " sum ", " x ", " w ", " sum "\n\t"
+
+/* r0 = x of the row, r2 = pitch, r3 = lane, r4 and r5 = sums, r6.. = x, r10 and r11 = weights */
+#define TE_FIRST_1 "smuad r4, r6, r10\n\t smultb r5, r6, r10\n\t"
+#define TE_FIRST_2 "smuad r4, r6, r10\n\t smuad r5, r7, r10\n\t"
+#define TE_NEXT_1 TE_ADD("smlad", "r4", "r6", "r10") TE_ADD("smlatb", "r5", "r6", "r10")
+#define TE_NEXT_2 TE_ADD("smlad", "r4", "r6", "r10") TE_ADD("smlad", "r5", "r7", "r10")
+#define TE_SECOND_1 TE_ADD("smlad", "r5", "r7", "r11")
+#define TE_SECOND_2 ""
+#define TE_BOTH_1(x, next) TE_ADD("smlad", "r4", x, "r10") TE_ADD("smlad", "r5", next, "r11")
+#define TE_BOTH_2(x, next) TE_ADD("smlad", "r4", x, "r10") TE_ADD("smlad", "r5", next, "r10")
+#define TE_LAST_1(x, next) TE_ADD("smlabt", "r4", x, "r11")
+#define TE_LAST_2(x, next) TE_LAST_1(x, next) TE_ADD("smlabt", "r5", next, "r11")
+
+#if TE_SIZE == 3
+#define TE_LOAD_1 "ldrd r6, r7, [r0]\n\t"
+#define TE_LOAD_2 "ldmia.w r0, {r6, r7, r8}\n\t"
+#define TE_REST(s, row) TE_LAST_##s("r7", "r8")
+#elif TE_SIZE == 5
+#define TE_LOAD_1 "ldmia.w r0, {r6, r7, r8}\n\t"
+#define TE_LOAD_2 "ldmia.w r0, {r6, r7, r8, r9}\n\t"
+#define TE_REST(s, row) TE_PAIR(row, 1) TE_BOTH_##s("r7", "r8") TE_LAST_##s("r8", "r9")
+#else
+#define TE_LOAD_1 "ldmia.w r0, {r6, r7, r8, r9}\n\t"
+#define TE_LOAD_2 TE_LOAD_1
+#define TE_MORE_1 ""
+#define TE_MORE_2 "ldr r6, [r0, #16]\n\t"
+#define TE_REST(s, row)                                                                   \
+    TE_PAIR(row, 1) TE_BOTH_##s("r7", "r8") TE_PAIR(row, 2) TE_BOTH_##s("r8", "r9")       \
+    TE_MORE_##s TE_LAST_##s("r9", "r6")
+#endif
+
+#define TE_ROW(s, row, start)                                                          \
+    TE_LOAD_##s TE_PAIR(row, 0) start TE_SECOND_##s TE_REST(s, row) "add r0, r2\n\t"
+#define TE_ROWS_3(s) \
+    TE_ROW(s, 0, TE_FIRST_##s) TE_ROW(s, 1, TE_NEXT_##s) TE_ROW(s, 2, TE_NEXT_##s)
+#define TE_ROWS_5(s) TE_ROWS_3(s) TE_ROW(s, 3, TE_NEXT_##s) TE_ROW(s, 4, TE_NEXT_##s)
+#define TE_ROWS_7(s) TE_ROWS_5(s) TE_ROW(s, 5, TE_NEXT_##s) TE_ROW(s, 6, TE_NEXT_##s)
+#define TE_ALL(size, s) TE_ALL_(size, s)
+#define TE_ALL_(size, s) TE_ROWS_##size(s)
+
+/* te_scale of a sum as r10 */
+#define TE_SCALED(sum)                         \
+    "smmlar r10, " sum ", r6, r8\n\t"          \
+    "add r10, r10, " sum ", asr #31\n\t"       \
+    "asr r10, r10, r7\n\t"                     \
+    "ssat r10, #8, r10\n\t"
+
+/* The second output is stored first: at the end of an odd row, where out_c is 0, the first wins. */
+#define TE_CHANNEL(s, step)                                                                     \
+    "mov r3, r0\n\t"                                                                            \
+    "ldrd lr, r2, " TE_FIELD(40) "ldrd r12, r1, " TE_FIELD(16)                                  \
+    "1:\n\t"                                                                                    \
+    "mov r0, r1\n\t" TE_ALL(TE_SIZE, s)                                                         \
+    "ldrd r6, r7, " TE_FIELD(0) "ldrd r8, r9, " TE_FIELD(8)                                     \
+    "qdadd r4, r9, r4\n\t"                                                                      \
+    "qdadd r5, r9, r5\n\t"                                                                      \
+    TE_SCALED("r5") "strb r10, [r12, lr]\n\t" TE_SCALED("r4") "strb r10, [r12]\n\t"             \
+    "add r12, r12, lr, lsl #1\n\t"                                                              \
+    "ldr r10, " TE_FIELD(32) "add r1, #" step "\n\t"                                            \
+    "cmp r12, r10\n\t"                                                                          \
+    "bne 1b\n\t"                                                                                \
+    "ldrd r12, r1, " TE_FIELD(16) "ldrd r10, r11, " TE_FIELD(24)                                \
+    "add r12, r10\n\t"                                                                          \
+    "add r1, r11\n\t"                                                                           \
+    "strd r12, r1, " TE_FIELD(16) "ldr r0, " TE_FIELD(32)                                       \
+    "add r0, r10\n\t"                                                                           \
+    "str r0, " TE_FIELD(32) "ldr r0, " TE_FIELD(36)                                             \
+    "subs r0, #1\n\t"                                                                           \
+    "str r0, " TE_FIELD(36)                                                                     \
+    "bne 1b\n\t"
+
+#define TE_CLOBBERS                                                                        \
+    "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", \
+        "memory"
+
+__attribute__((noinline)) static void te_run_1(int32_t *lane)
+{
+    register int32_t *r0 __asm__("r0") = lane;
+    __asm__ volatile(TE_CHANNEL(1, "4") : "+r"(r0) : : TE_CLOBBERS);
+}
+
+__attribute__((noinline)) static void te_run_2(int32_t *lane)
+{
+    register int32_t *r0 __asm__("r0") = lane;
+    __asm__ volatile(TE_CHANNEL(2, "8") : "+r"(r0) : : TE_CLOBBERS);
+}
+
+/* Output rows of one channel: all pairs of columns, then the column that is left. */
+static inline void te_rows(const te_depthwise *d, int32_t *w, const int32_t *x, te_scaling f,
+                           int32_t bias, int8_t *y, int32_t rows)
+{
+    const te_conv2d *s = &d->p->shape;
+    const int32_t out_w = s->window.out_w, out_c = s->out_c, stride = s->window.stride_w;
+    const int32_t pitch = 4 * TE_CHANNELS * d->line;
+    te_lane *lane = (te_lane *)(void *)(w + TE_PAIRS);
+    const te_lane whole = {f, te_qadd(bias, bias), y, x, out_w * out_c, stride * pitch,
+                           y + out_w / 2 * 2 * out_c, rows, out_c, pitch};
+    for (int32_t odd = out_w > 1 ? 0 : 1; odd <= out_w % 2; odd++) {
+        *lane = whole;
+        if (odd) {
+            lane->x += out_w / 2 * stride;
+            lane->y = whole.y_end;
+            lane->out_c = 0;
+        }
+        if (stride == 1) {
+            te_run_1(w);
+        } else {
+            te_run_2(w);
+        }
+    }
+}
+
+#else
+
+static inline void te_rows(const te_depthwise *d, int32_t *w, const int32_t *x, te_scaling f,
+                           int32_t bias, int8_t *y, int32_t rows)
+{
+    const te_conv2d *s = &d->p->shape;
+    for (; rows > 0; rows--) {
+        for (int32_t ox = 0; ox < s->window.out_w; ox++, y += s->out_c) {
+            *y = (int8_t)te_scale(te_sum(d, x, w, ox), te_qadd(bias, bias), f);
+        }
+        x += s->window.stride_h * TE_CHANNELS * d->line;
+    }
+}
+
+#endif
 
 static inline int te_is_exact(const te_conv2d_dsp *p, int32_t channel)
 {
@@ -168,47 +291,42 @@ static inline int te_is_exact(const te_conv2d_dsp *p, int32_t channel)
 }
 
 /* One channel, number `j` of four, of the output rows that the lines serve. */
-static inline void te_depthwise_channel(const te_depthwise *d, int32_t channel, int32_t j,
-                                        int32_t row, int32_t rows, int32_t size, int32_t stride)
+static inline void te_channel(const te_depthwise *d, int32_t channel, int32_t j, int32_t row,
+                              int32_t rows)
 {
     const te_conv2d *s = &d->p->shape;
-    const int32_t *scale = d->p->scale + 3 * channel, bias = d->bias[channel];
-    const te_scaling f = {scale[0], scale[1], scale[2]};
-    const int32_t *w = d->pairs + j * size * (size - 1), *x = d->lines + j * d->line;
-    const int exact = te_is_exact(d->p, channel);
-    int8_t *y = d->y + row * s->window.out_w * s->out_c + channel;
-    for (int32_t i = 0; i < rows; i++) {
-        if (exact) {
-            te_depthwise_row_exact(d, x, w, channel, y);
-        } else {
-            te_depthwise_row(d, x, w, te_qadd(bias, bias), f, y, size, stride);
-        }
-        x += stride * TE_CHANNELS * d->line;
-        y += s->window.out_w * s->out_c;
+    const int32_t *scale = d->p->scale + 3 * channel, *x = d->lines + j * d->line;
+    const int32_t step = s->window.out_w * s->out_c;
+    int32_t *w = d->lanes + j * TE_LANE;
+    int8_t *y = d->y + row * step + channel;
+    if (!te_is_exact(d->p, channel)) {
+        const te_scaling f = {scale[0], scale[1], scale[2]};
+        te_rows(d, w, x, f, d->bias[channel], y, rows);
+        return;
+    }
+    for (; rows > 0; rows--, y += step) {
+        te_row_exact(d, x, w, channel, y);
+        x += s->window.stride_h * TE_CHANNELS * d->line;
     }
 }
 
 static inline void te_depthwise_run(const te_conv2d_dsp *p, const int8_t *x, const int8_t *weight,
-                                    const int32_t *bias, int8_t *y, int32_t *scratch, int32_t size)
+                                    const int32_t *bias, int8_t *y, int32_t *scratch)
 {
     const te_window *g = &p->shape.window;
-    const int32_t line = te_depthwise_line(g->out_w, g->kernel_w, g->stride_w);
-    int32_t *lines = scratch + TE_CHANNELS * size * (size - 1);
-    const te_depthwise d = {p, x, weight, bias, y, scratch, lines, line, size};
-    te_clear(lines, ((p->band - 1) * g->stride_h + size) * TE_CHANNELS * line);
+    const int32_t line = te_depthwise_line(g->out_w, g->stride_w);
+    int32_t *lines = scratch + TE_CHANNELS * TE_LANE;
+    const te_depthwise d = {p, x, weight, bias, y, scratch, lines, line};
+    te_clear(lines, ((p->band - 1) * g->stride_h + TE_SIZE) * TE_CHANNELS * line);
     for (int32_t c = 0; c < p->shape.out_c; c += TE_CHANNELS) {
         /* the last four channels may be some of the ones before again */
         const int32_t channel = te_min(c, p->shape.out_c - TE_CHANNELS);
         te_pair_weights(&d, channel);
         for (int32_t row = 0; row < g->out_h; row += p->band) {
             const int32_t rows = te_min(p->band, g->out_h - row);
-            te_spread_lines(&d, channel, row, (rows - 1) * g->stride_h + size);
+            te_spread_lines(&d, channel, row, (rows - 1) * g->stride_h + TE_SIZE);
             for (int32_t j = 0; j < TE_CHANNELS; j++) {
-                if (g->stride_w == 1) {
-                    te_depthwise_channel(&d, channel + j, j, row, rows, size, 1);
-                } else {
-                    te_depthwise_channel(&d, channel + j, j, row, rows, size, 2);
-                }
+                te_channel(&d, channel + j, j, row, rows);
             }
         }
     }

@@ -60,6 +60,22 @@ static inline int32_t te_sxtab16_odd(int32_t a, uint32_t word)
     return d;
 }
 
+/* bytes 0 and 2 of word as halves */
+static inline int32_t te_sxtb16(uint32_t word)
+{
+    int32_t d;
+    __asm__("sxtb16 %0, %1" : "=r"(d) : "r"(word));
+    return d;
+}
+
+/* bytes 1 and 3 of word as halves */
+static inline int32_t te_sxtb16_odd(uint32_t word)
+{
+    int32_t d;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(d) : "r"(word));
+    return d;
+}
+
 /* (low half of a, low half of b) */
 static inline int32_t te_low_halves(int32_t a, int32_t b)
 {
@@ -159,6 +175,16 @@ static inline int32_t te_sxtab16(int32_t a, uint32_t word)
 static inline int32_t te_sxtab16_odd(int32_t a, uint32_t word)
 {
     return te_halves(te_low(a) + te_byte(word, 1u), te_high(a) + te_byte(word, 3u));
+}
+
+static inline int32_t te_sxtb16(uint32_t word)
+{
+    return te_sxtab16(0, word);
+}
+
+static inline int32_t te_sxtb16_odd(uint32_t word)
+{
+    return te_sxtab16_odd(0, word);
 }
 
 static inline int32_t te_low_halves(int32_t a, int32_t b)

@@ -8,6 +8,7 @@
 #ifndef TE_KERNELS_DSP_H
 #define TE_KERNELS_DSP_H
 
+#include "te_dsp.h"
 #include "te_kernels_s8.h"
 
 typedef struct te_conv2d_dsp {
@@ -27,13 +28,24 @@ void te_conv2d_s8_dsp(const te_conv2d_dsp *p, const int8_t *x, const int8_t *wei
                       const int32_t *bias, const int8_t *frozen, int8_t *y, int32_t *scratch);
 
 /* Kernels of 3x3, 5x5 and 7x7, strides 1x1 and 2x2, no dilation, out_c = in_c, 4 or more channels.
- * scratch: for four channels kernel_h * (kernel_w - 1) words each, and the input lines of a band
- * as 16-bit numbers: (band - 1) * stride + kernel_h lines, each te_depthwise_line words. */
+ * scratch: for four channels kernel_h * (kernel_w - 1) + 12 words each, and the input lines of a
+ * band as 16-bit numbers: (band - 1) * stride + kernel_h lines, each te_depthwise_line words. */
 void te_depthwise_3x3_s8_dsp(const te_conv2d_dsp *p, const int8_t *x, const int8_t *weight,
                              const int32_t *bias, int8_t *y, int32_t *scratch);
 void te_depthwise_5x5_s8_dsp(const te_conv2d_dsp *p, const int8_t *x, const int8_t *weight,
                              const int32_t *bias, int8_t *y, int32_t *scratch);
 void te_depthwise_7x7_s8_dsp(const te_conv2d_dsp *p, const int8_t *x, const int8_t *weight,
                              const int32_t *bias, int8_t *y, int32_t *scratch);
+
+/* a, b (256): twice what the input contributes to the sum, by its byte; no sum leaves 31 bits.
+ * out.exponent may be up to 22 here. */
+typedef struct te_add_dsp {
+    int32_t count;
+    const int32_t *a, *b;
+    te_scaling out;
+} te_add_dsp;
+
+/* As te_add_s8 for inputs of one size. y may be a or b. */
+void te_add_s8_dsp(const te_add_dsp *p, const int8_t *a, const int8_t *b, int8_t *y);
 
 #endif

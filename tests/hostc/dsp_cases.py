@@ -5,12 +5,13 @@ import numpy as np
 from tests.hostc.kernel_cases import Case, Operand, all_cases, i8, requantisation, weight
 from tinyengine.ir.tensor import Array, DType, TensorType
 from tinyengine.ops import fixed
+from tinyengine.ops.add import Add
 from tinyengine.ops.conv2d import Conv2d
 from tinyengine.ops.depthwise import DepthwiseConv2d
 from tinyengine.ops.window import Window
 
 Rng = np.random.Generator
-KINDS = ("conv2d", "depthwise_conv2d")
+KINDS = ("conv2d", "depthwise_conv2d", "add")
 REPEATS = 4  # of each shape, so that data is in flash, in RAM, or in both
 
 # kernel, stride, padding, dilation, input (h, w, c), output channels, first channels of a split
@@ -100,6 +101,17 @@ def depthwise(rng: Rng) -> list[Case]:
     return found
 
 
+def sums(rng: Rng) -> list[Case]:
+    """Additions large enough for tables, with scales near and far from one another."""
+    found = []
+    for far in (1.0, 1.3, 0.02, 300.0):
+        for out in (0.4, 1.0, 3.0):
+            a, b = i8(rng, (1, 9, 9, 7), 0.05), i8(rng, (1, 9, 9, 7), 0.05 * far)
+            y = i8(rng, (1, 9, 9, 7), 0.05 * max(far, 1.0) * out).type
+            found.append(Case(Add(), (a, b), (y,)))
+    return found
+
+
 def _part(whole: Operand, data: Array) -> Operand:
     return Operand(TensorType(data.shape, DType.I8, whole.type.quant), data.copy())
 
@@ -107,7 +119,7 @@ def _part(whole: Operand, data: Array) -> Operand:
 def dsp_cases(seed: int) -> list[Case]:
     """The shapes above, random ones of the same operators, and a loss, which a model must have."""
     rng = np.random.default_rng([seed, 7])
-    found = convolutions(rng) + depthwise(rng)
+    found = convolutions(rng) + depthwise(rng) + sums(rng)
     usual = all_cases(seed)
     found += [case for case in usual if case.op.kind in KINDS]
     found.append(next(case for case in usual if case.op.kind == "softmax_xent"))

@@ -5,32 +5,8 @@
  * row of weights streams past them once. For four weights and 16 products: one load and two
  * unpackings of weights, two loads of x, eight SMLAD.
  */
-#include <stddef.h>
-
-#include "te_dsp.h"
+#include "te_block_dsp.h"
 #include "te_kernels_dsp.h"
-
-enum {
-    TE_PIXELS = 4,
-    TE_STRIDE = 8,       /* words in scratch from one group of four products to the next */
-    TE_UNROLL = 8,       /* groups that one pass of the loop takes */
-    TE_GROUP_BYTES = 52, /* of code: 13 instructions of 32 bits */
-};
-
-/* Four pixels; the assembly below knows the offsets. The last pass starts the loop `skip` bytes of
- * code late, or rather the first one does, so that any number of groups fits. */
-typedef struct te_block {
-    const int32_t *scale; /* 0 */
-    const int32_t *bias;
-    int8_t *y;
-    int32_t out_c;
-    const int32_t *x; /* 16 */
-    int32_t passes, skip;
-    const int8_t *y_end;
-    const int8_t *weight; /* 32 */
-    const int8_t *frozen;
-    int32_t frozen_passes, frozen_skip;
-} te_block;
 
 /* What stays the same from block to block. */
 typedef struct te_job {
@@ -41,142 +17,6 @@ typedef struct te_job {
     int32_t groups, frozen_groups;
     int32_t minus_zero; /* in both halves */
 } te_job;
-
-/* Adds n groups of products to the sums of four pixels; returns where x ends. */
-static const int32_t *te_dot_4(int32_t *sums, const int32_t *x, const int8_t *w, int32_t n)
-{
-    for (; n > 0; n--, w += 4, x += TE_STRIDE) {
-        const int32_t even = te_sxtab16(0, te_load(w)), odd = te_sxtab16_odd(0, te_load(w));
-        for (int32_t i = 0; i < TE_PIXELS; i++) {
-            sums[i] = te_smlad(x[2 * i], even, te_smlad(x[2 * i + 1], odd, sums[i]));
-        }
-    }
-    return x;
-}
-
-#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
-
-#define TE_GROUP                              \
-    "ldr r6, [r1], #4\n\t"                    \
-    "ldmia.w r0!, {r2, r3, r4, r5}\n\t"       \
-    "sxtb16 r7, r6, ror #8\n\t"               \
-    "sxtb16 r6, r6\n\t"                       \
-    "smlad r8, r2, r6, r8\n\t"                \
-    "smlad r9, r4, r6, r9\n\t"                \
-    "smlad r8, r3, r7, r8\n\t"                \
-    "smlad r9, r5, r7, r9\n\t"                \
-    "ldmia.w r0!, {r2, r3, r4, r5}\n\t"       \
-    "smlad r10, r2, r6, r10\n\t"              \
-    "smlad r11, r4, r6, r11\n\t"              \
-    "smlad r10, r3, r7, r10\n\t"              \
-    "smlad r11, r5, r7, r11\n\t"
-
-/* r0 = x, r1 = weights, r2 = bytes of code to skip, r12 = passes */
-#define TE_DOT(label)                                                         \
-    "add pc, r2\n\t"                                                          \
-    "nop\n\t"                                                                 \
-    #label ":\n\t" TE_GROUP TE_GROUP TE_GROUP TE_GROUP TE_GROUP TE_GROUP      \
-    TE_GROUP TE_GROUP                                                         \
-    "subs r12, r12, #1\n\t"                                                   \
-    "bne " #label "b\n\t"
-
-#define TE_START                          \
-    "ldrd r0, r12, [lr, #16]\n\t"         \
-    "ldr r2, [lr, #24]\n\t"               \
-    "mov r8, #0\n\t"                      \
-    "mov r9, #0\n\t"                      \
-    "mov r10, #0\n\t"                     \
-    "mov r11, #0\n\t"
-
-/* te_scale of sum `acc` as r0 */
-#define TE_SCALE(acc)                             \
-    "smmlar r0, " acc ", r6, r12\n\t"             \
-    "add r0, r0, " acc ", asr #31\n\t"            \
-    "asr r0, r0, r7\n\t"                          \
-    "ssat r0, #8, r0\n\t"
-
-/* Four outputs of one channel; then pointers move on to the next channel. r3 = y */
-#define TE_FINISH                         \
-    "ldmia.w lr, {r0, r2, r3, r4}\n\t"    \
-    "ldr r5, [r2], #4\n\t"                \
-    "ldmia.w r0!, {r6, r7, r12}\n\t"      \
-    "stmia.w lr, {r0, r2}\n\t"            \
-    "qadd r5, r5, r5\n\t"                 \
-    "qdadd r8, r5, r8\n\t"                \
-    "qdadd r9, r5, r9\n\t"                \
-    "qdadd r10, r5, r10\n\t"              \
-    "qdadd r11, r5, r11\n\t"              \
-    "add r5, r4, r4, lsl #1\n\t"          \
-    TE_SCALE("r9") "strb r0, [r3, r4]\n\t"           \
-    TE_SCALE("r10") "strb r0, [r3, r4, lsl #1]\n\t"  \
-    TE_SCALE("r11") "strb r0, [r3, r5]\n\t"          \
-    TE_SCALE("r8") "strb r0, [r3], #1\n\t"           \
-    "ldr r2, [lr, #28]\n\t"               \
-    "str r3, [lr, #8]\n\t"                \
-    "cmp r3, r2\n\t"                      \
-    "bne 1b\n\t"
-
-#define TE_CLOBBERS                                                                        \
-    "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", \
-        "memory"
-
-__attribute__((noinline)) static void te_run_whole(te_block *block)
-{
-    register te_block *b __asm__("r0") = block;
-    __asm__ volatile("mov lr, r0\n\t"
-                     "ldr r1, [lr, #32]\n\t"
-                     "1:\n\t" TE_START TE_DOT(2) TE_FINISH
-                     : "+r"(b)
-                     :
-                     : TE_CLOBBERS);
-}
-
-__attribute__((noinline)) static void te_run_split(te_block *block)
-{
-    register te_block *b __asm__("r0") = block;
-    __asm__ volatile("mov lr, r0\n\t"
-                     "1:\n\t" TE_START "ldr r1, [lr, #32]\n\t" TE_DOT(2) "str r1, [lr, #32]\n\t"
-                     "ldr r1, [lr, #36]\n\t"
-                     "ldrd r12, r2, [lr, #40]\n\t" TE_DOT(3) "str r1, [lr, #36]\n\t" TE_FINISH
-                     : "+r"(b)
-                     :
-                     : TE_CLOBBERS);
-}
-
-static inline void te_run(te_block *b)
-{
-    if (b->frozen_passes > 0) {
-        te_run_split(b);
-    } else {
-        te_run_whole(b);
-    }
-}
-
-#else
-
-static int32_t te_groups(int32_t passes, int32_t skip)
-{
-    return passes * TE_UNROLL - skip / TE_GROUP_BYTES;
-}
-
-static void te_run(te_block *b)
-{
-    const int32_t n = te_groups(b->passes, b->skip);
-    const int32_t rest = te_groups(b->frozen_passes, b->frozen_skip);
-    for (; b->y != b->y_end; b->y++, b->bias++, b->scale += 3) {
-        const te_scaling f = {b->scale[0], b->scale[1], b->scale[2]};
-        int32_t sums[TE_PIXELS] = {0};
-        const int32_t *x = te_dot_4(sums, b->x, b->weight, n);
-        (void)te_dot_4(sums, x, b->frozen, rest);
-        b->weight += 4 * n;
-        b->frozen = rest > 0 ? b->frozen + 4 * rest : NULL;
-        for (int32_t i = 0; i < TE_PIXELS; i++) {
-            b->y[i * b->out_c] = (int8_t)te_scale(sums[i], te_qadd(*b->bias, *b->bias), f);
-        }
-    }
-}
-
-#endif
 
 static inline int32_t te_quarters(int32_t count)
 {
@@ -269,13 +109,26 @@ static inline void te_copy(int8_t *to, const int8_t *from, int32_t n)
     }
 }
 
-/* The same for any number of channels: the row is gathered as bytes behind the spread ones. */
-static void te_spread_row(const te_job *j, const te_patch *at, int32_t *to)
+/* The patch of te_spread_row where all of it and the next input line exist: by whole words. What is
+ * copied too much is overwritten by the next line or, at the end, meets weights of 0. */
+static void te_gather_inside(const te_job *j, const te_patch *at, int8_t *row)
 {
     const te_window *g = &j->p->shape.window;
-    const int32_t c = j->p->shape.in_c, bytes = g->kernel_h * g->kernel_w * c;
+    const int32_t run = g->kernel_w * j->p->shape.in_c, step = g->in_w * j->p->shape.in_c;
+    const int8_t *line = j->x + at->y * step + at->x * j->p->shape.in_c;
+    for (int32_t ky = 0; ky < g->kernel_h; ky++, row += run, line += g->dilation_h * step) {
+        for (int32_t i = 0; i < run; i += 4) {
+            const uint32_t word = te_load(line + i);
+            memcpy(row + i, &word, sizeof word);
+        }
+    }
+}
+
+static void te_gather(const te_job *j, const te_patch *at, uint32_t *words)
+{
+    const te_window *g = &j->p->shape.window;
+    const int32_t c = j->p->shape.in_c;
     const uint32_t fill = ((uint32_t)j->p->shape.in_zero & 255u) * 0x1010101u;
-    uint32_t *words = (uint32_t *)(void *)(j->scratch + TE_STRIDE * j->groups);
     int8_t *row = (int8_t *)words;
     for (int32_t i = 0; i < j->groups; i++) {
         words[i] = fill;
@@ -288,7 +141,21 @@ static void te_spread_row(const te_job *j, const te_patch *at, int32_t *to)
                     merged * c);
         }
     }
-    (void)te_spread(to, row, te_quarters(bytes) * 4, j->minus_zero);
+}
+
+/* The same for any number of channels: the row is gathered as bytes behind the spread ones. */
+static void te_spread_row(const te_job *j, const te_patch *at, int32_t *to)
+{
+    const te_window *g = &j->p->shape.window;
+    uint32_t *words = (uint32_t *)(void *)(j->scratch + TE_STRIDE * j->groups);
+    const int32_t rows = at->ys.end - at->ys.first, columns = at->xs.end - at->xs.first;
+    if (rows == g->kernel_h && columns == g->kernel_w && g->dilation_w == 1 &&
+        g->in_w * j->p->shape.in_c >= 4 && at->y + (g->kernel_h - 1) * g->dilation_h + 1 < g->in_h) {
+        te_gather_inside(j, at, (int8_t *)words);
+    } else {
+        te_gather(j, at, words);
+    }
+    (void)te_spread(to, (const int8_t *)words, 4 * j->groups, j->minus_zero);
 }
 
 static inline int te_is_pointwise(const te_window *g)
@@ -320,61 +187,126 @@ static void te_spread_pixel(const te_job *j, int32_t pixel, int32_t slot)
     }
 }
 
-/* The channels that te_scale cannot do, after the others. */
-static void te_run_exact(const te_job *j, int8_t *y, int32_t out_c)
+/* Four neighbouring pixels of a 1x1 convolution, their channels a multiple of 4. */
+static void te_spread_neighbours(const te_job *j, const int8_t *x)
 {
-    for (int32_t i = 0; i < j->p->exact_count; i++) {
-        const int32_t k = j->p->exact[i];
-        const int32_t *scale = j->p->scale + 3 * k;
-        int32_t sums[TE_PIXELS] = {0};
-        const int32_t *x = te_dot_4(sums, j->scratch, j->weight + k * 4 * j->groups, j->groups);
-        if (j->frozen_groups > 0) {
-            (void)te_dot_4(sums, x, j->frozen + k * 4 * j->frozen_groups, j->frozen_groups);
+    const int32_t in_c = j->p->shape.in_c, minus_zero = j->minus_zero;
+    const int8_t *third = x + 2 * in_c;
+    int32_t *to = j->scratch;
+    for (const int8_t *end = x + in_c; x < end; x += 4, third += 4, to += TE_STRIDE) {
+        te_spread_word(to, te_load(x), minus_zero);
+        te_spread_word(to + 2, te_load(x + in_c), minus_zero);
+        te_spread_word(to + 4, te_load(third), minus_zero);
+        te_spread_word(to + 6, te_load(third + in_c), minus_zero);
+    }
+}
+
+static void te_spread_four(const te_job *j, int32_t pixel)
+{
+    const te_conv2d *s = &j->p->shape;
+    if (s->in_c % 4 == 0 && te_is_pointwise(&s->window)) {
+        te_spread_neighbours(j, j->x + pixel * s->in_c);
+        return;
+    }
+    for (int32_t i = 0; i < TE_PIXELS; i++) {
+        te_spread_pixel(j, pixel + i, i);
+    }
+}
+
+/* Output channel k of the first `count` pixels of the block, whatever its factors are. */
+static void te_run_exact(const te_job *j, int32_t k, int8_t *y, int32_t count)
+{
+    const int32_t *scale = j->p->scale + 3 * k;
+    int32_t sums[TE_PIXELS] = {0};
+    const int32_t *x = te_dot_4(sums, j->scratch, j->weight + k * 4 * j->groups, j->groups);
+    (void)te_dot_4(sums, x, j->frozen + k * 4 * j->frozen_groups, j->frozen_groups);
+    for (int32_t n = 0; n < count; n++) {
+        y[n * j->p->shape.out_c + k] = (int8_t)te_scale_exact(sums[n], j->bias[k], scale[0],
+                                                              scale[1], j->p->shape.out_zero);
+    }
+}
+
+/* Adds n groups of one pixel to the sums of four channels; their rows are `row` bytes apart. */
+static inline te_sums te_dot_one(te_sums s, const int32_t *x, const int8_t *w, int32_t row,
+                                 int32_t n)
+{
+    const int8_t *w2 = w + 2 * row;
+    for (; n > 0; n--, w += 4, w2 += 4, x += TE_STRIDE) {
+        const int32_t even = x[0], odd = x[1];
+        s.a = te_dot_word(even, odd, te_load(w), s.a);
+        s.b = te_dot_word(even, odd, te_load(w + row), s.b);
+        s.c = te_dot_word(even, odd, te_load(w2), s.c);
+        s.d = te_dot_word(even, odd, te_load(w2 + row), s.d);
+    }
+    return s;
+}
+
+static inline int8_t te_scaled(const te_job *j, int32_t sum, int32_t k)
+{
+    const int32_t *scale = j->p->scale + 3 * k;
+    const te_scaling f = {scale[0], scale[1], scale[2]};
+    return (int8_t)te_scale(sum, te_qadd(j->bias[k], j->bias[k]), f);
+}
+
+/* One pixel, four channels at a time; at the end channel by channel (the same row four times). */
+static void te_run_one(const te_job *j, int8_t *y)
+{
+    const int32_t out_c = j->p->shape.out_c, rest_c = 4 * j->frozen_groups;
+    int32_t count = 0;
+    for (int32_t k = 0; k < out_c; k += count) {
+        count = out_c - k >= 4 ? 4 : 1;
+        const int32_t row = count == 4 ? 4 * j->groups : 0;
+        te_sums s = {0, 0, 0, 0};
+        s = te_dot_one(s, j->scratch, j->weight + k * 4 * j->groups, row, j->groups);
+        if (rest_c > 0) {
+            s = te_dot_one(s, j->scratch + TE_STRIDE * j->groups, j->frozen + k * rest_c,
+                           count == 4 ? rest_c : 0, j->frozen_groups);
         }
-        for (int32_t n = 0; n < TE_PIXELS; n++) {
-            y[n * out_c + k] = (int8_t)te_scale_exact(sums[n], j->bias[k], scale[0], scale[1],
-                                                      j->p->shape.out_zero);
+        y[k] = te_scaled(j, s.a, k);
+        if (count == 4) {
+            y[k + 1] = te_scaled(j, s.b, k + 1);
+            y[k + 2] = te_scaled(j, s.c, k + 2);
+            y[k + 3] = te_scaled(j, s.d, k + 3);
         }
     }
 }
 
-/* Four pixels from `pixel` on; with `step` 0 four times the same one. */
-static void te_four(const te_job *j, te_block b, int32_t pixel, int32_t step)
+/* The channels that te_scale cannot do, after the others. */
+static inline void te_mend(const te_job *j, int8_t *y, int32_t count)
 {
-    const int32_t out_c = j->p->shape.out_c;
-    for (int32_t i = 0; i < TE_PIXELS; i++) {
-        te_spread_pixel(j, pixel + i * step, i);
+    for (int32_t i = 0; i < j->p->exact_count; i++) {
+        te_run_exact(j, j->p->exact[i], y, count);
     }
-    int8_t *y = b.y + pixel * out_c;
-    b.y = y;
-    b.y_end = y + out_c;
-    b.out_c = step * out_c;
-    te_run(&b);
-    te_run_exact(j, y, b.out_c);
 }
 
 void te_conv2d_s8_dsp(const te_conv2d_dsp *p, const int8_t *x, const int8_t *weight,
                       const int32_t *bias, const int8_t *frozen, int8_t *y, int32_t *scratch)
 {
     const te_conv2d *s = &p->shape;
-    const int32_t taps = s->window.kernel_h * s->window.kernel_w;
+    const int32_t taps = s->window.kernel_h * s->window.kernel_w, out_c = s->out_c;
     const int32_t total = s->window.out_h * s->window.out_w;
     const te_job j = {p, x, weight, frozen, bias, scratch, te_quarters(taps * s->learn_c),
                       te_quarters(taps * (s->in_c - s->learn_c)), te_twice(-s->in_zero)};
-    te_block b = {.scale = p->scale, .bias = bias, .y = y, .x = scratch, .weight = weight,
-                  .frozen = frozen};
-    b.passes = (j.groups + TE_UNROLL - 1) / TE_UNROLL;
-    b.skip = (b.passes * TE_UNROLL - j.groups) * TE_GROUP_BYTES;
-    b.frozen_passes = (j.frozen_groups + TE_UNROLL - 1) / TE_UNROLL;
-    b.frozen_skip = (b.frozen_passes * TE_UNROLL - j.frozen_groups) * TE_GROUP_BYTES;
     if (total < TE_PIXELS) {
-        for (int32_t pixel = 0; pixel < total; pixel++) {
-            te_four(&j, b, pixel, 0);
+        for (int32_t pixel = 0; pixel < total; pixel++, y += out_c) {
+            te_spread_pixel(&j, pixel, 0);
+            te_run_one(&j, y);
+            te_mend(&j, y, 1);
         }
         return;
     }
+    const te_block start = te_block_of(p, scratch, j.groups, j.frozen_groups);
     for (int32_t pixel = 0; pixel < total; pixel += TE_PIXELS) {
         /* the last block may compute some pixels of the one before again */
-        te_four(&j, b, te_min(pixel, total - TE_PIXELS), 1);
+        const int32_t first = te_min(pixel, total - TE_PIXELS);
+        te_block b = start;
+        b.bias = bias;
+        b.weight = weight;
+        b.frozen = frozen;
+        b.y = y + first * out_c;
+        b.y_end = b.y + out_c;
+        te_spread_four(&j, first);
+        te_run(&b);
+        te_mend(&j, y + first * out_c, TE_PIXELS);
     }
 }
