@@ -149,8 +149,9 @@ static void te_spread_row(const te_job *j, const te_patch *at, int32_t *to)
     const te_window *g = &j->p->shape.window;
     uint32_t *words = (uint32_t *)(void *)(j->scratch + TE_STRIDE * j->groups);
     const int32_t rows = at->ys.end - at->ys.first, columns = at->xs.end - at->xs.first;
-    if (rows == g->kernel_h && columns == g->kernel_w && g->dilation_w == 1 &&
-        g->in_w * j->p->shape.in_c >= 4 && at->y + (g->kernel_h - 1) * g->dilation_h + 1 < g->in_h) {
+    const int32_t next = at->y + (g->kernel_h - 1) * g->dilation_h + 1; /* line behind the patch */
+    if (rows == g->kernel_h && columns == g->kernel_w && g->dilation_w == 1 && next < g->in_h &&
+        g->in_w * j->p->shape.in_c >= 4) {
         te_gather_inside(j, at, (int8_t *)words);
     } else {
         te_gather(j, at, words);
