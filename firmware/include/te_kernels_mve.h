@@ -5,6 +5,7 @@
 #define TE_KERNELS_MVE_H
 
 #include "te_kernels_f32.h"
+#include "te_kernels_grad.h"
 #include "te_kernels_s8.h"
 
 void te_conv2d_s8_mve(const te_conv2d *p, const int8_t *x, const int8_t *weight,
@@ -26,5 +27,14 @@ void te_bias_grad_f32_mve(int32_t rows, int32_t channels, const float *d, float 
 void te_mask_grad_f32_mve(int32_t count, const float *d, const uint8_t *bits, float *y);
 void te_add_s8_mve(const te_binary *p, const int8_t *a, const int8_t *b, int8_t *y);
 void te_inside_s8_mve(int32_t count, int32_t lo, int32_t hi, const int8_t *y, uint8_t *bits);
+
+void te_conv2d_s8_bwd_input_s16_mve(const te_conv2d_grad *p, const int16_t *d_y,
+                                    const int8_t *weight, const int16_t *scale,
+                                    const int8_t *frozen, const int32_t *e_d, int32_t *state,
+                                    int16_t *d_x, int32_t *e, int32_t *scratch);
+void te_depthwise_s8_bwd_input_s16_mve(const te_conv2d *p, const int16_t *d_y,
+                                       const int8_t *weight, const int32_t *multiplier,
+                                       const int32_t *shift, const int32_t *e_d, int32_t *state,
+                                       int16_t *d_x, int32_t *e, int32_t *scratch);
 
 #endif
