@@ -145,7 +145,8 @@ class _Scheduler:
             capacity[i + 1] = max(capacity[i + 1], row + 1 - low)
         alive = self._alive()
         names, sizes, when = self._areas(alive, capacity)
-        rivals = (when.astype(np.float32) @ when.T.astype(np.float32)) > 0
+        real = when.astype(np.float64)  # products of these go through the fast routines, exactly
+        rivals = (real @ real.T) > 0
         biggest = sorted(range(len(sizes)), key=lambda a: (-sizes[a], a))
         line_bytes, offsets = Task(sizes, rivals).first_fit(biggest)
         slots = [Slot(o, n) for o, n in zip(offsets, sizes, strict=True)]
@@ -153,7 +154,7 @@ class _Scheduler:
         x_low = np.array([x for _, x in self.low])
         written = self._written()
         lead = int((written - x_low * self.widths[0]).max(initial=0))
-        live = written + np.array([aligned(n) for n in sizes], np.int64) @ when
+        live = written + (np.array([aligned(n) for n in sizes], np.float64) @ real).astype(int)
         rest = (self.heights[0] - x_low) * self.widths[0]
         stream = Stream(self.first, self.end, tuple(self._emit(capacity)), lines)
         bounds = (int(live.max()), int((live + rest).max()))
