@@ -246,13 +246,17 @@ static void te_gather(const te_conv2d *p, const int8_t *x, int32_t c, int32_t oy
                       int8_t *to)
 {
     const te_window *g = &p->window;
-    const te_span ys = te_taps_h(g, oy), xs = te_taps_w(g, ox);
     const int32_t iy = oy * g->stride_h - g->pad_top, ix = ox * g->stride_w - g->pad_left;
+    const int32_t y_end = iy + (g->kernel_h - 1) * g->dilation_h;
+    const int32_t x_end = ix + (g->kernel_w - 1) * g->dilation_w;
     const int is_run = g->dilation_w == 1 && c == p->in_c;
-    const int32_t taps = is_run ? xs.end - xs.first : 1;
-    if (ys.end - ys.first < g->kernel_h || xs.end - xs.first < g->kernel_w) {
+    te_span ys = {0, g->kernel_h}, xs = {0, g->kernel_w};
+    if (iy < 0 || ix < 0 || y_end >= g->in_h || x_end >= g->in_w) {
+        ys = te_taps_h(g, oy);
+        xs = te_taps_w(g, ox);
         te_fill(to, p->in_zero, g->kernel_h * g->kernel_w * c);
     }
+    const int32_t taps = is_run ? xs.end - xs.first : 1;
     for (int32_t ky = ys.first; ky < ys.end; ky++) {
         const int8_t *line = x + (iy + ky * g->dilation_h) * g->in_w * p->in_c;
         for (int32_t kx = xs.first; kx < xs.end; kx += taps) {
@@ -309,7 +313,8 @@ void te_conv2d_s8_mve(const te_conv2d *p, const int8_t *x, const int8_t *weight,
     if (te_is_pointwise(&p->window)) {
         const int32_t count = p->window.out_h * p->window.out_w;
         /* registers are read whole: up to 15 bytes of the next pixels */
-        const int32_t unsafe = (TE_WIDTH - 1 + p->in_c - 1) / p->in_c;
+        const int32_t over = (TE_WIDTH - p->in_c % TE_WIDTH) % TE_WIDTH;
+        const int32_t unsafe = (over + p->in_c - 1) / p->in_c;
         const te_columns columns = {x, p->in_c, count, count > unsafe ? count - unsafe : 0};
         te_multiply(&job, &columns, y);
         return;

@@ -69,10 +69,13 @@ static void te_number_taps(te_job *job)
 {
     const te_window *g = &job->p->window;
     te_fill(job->w, 0, TE_TAPS);
-    for (int32_t t = 0; t < TE_TAPS; t++) {
-        const int32_t ky = t / g->kernel_w, kx = t % g->kernel_w;
-        const int32_t at = ky * g->dilation_h * job->pitch + kx * g->dilation_w;
-        job->offsets[t] = (uint8_t)(t < job->taps ? at : 0);
+    te_fill((int8_t *)job->offsets, 0, TE_TAPS);
+    uint8_t *to = job->offsets;
+    for (int32_t ky = 0; ky < g->kernel_h; ky++) {
+        const int32_t at = ky * g->dilation_h * job->pitch;
+        for (int32_t kx = 0; kx < g->kernel_w; kx++) {
+            *to++ = (uint8_t)(at + kx * g->dilation_w);
+        }
     }
 }
 
@@ -162,8 +165,10 @@ TE_INLINE void te_outputs(const te_job *job, const te_band *band, const te_scale
 static void te_run_band(te_job *job, const te_band *band, int8_t *y)
 {
     const te_conv2d *p = job->p;
-    te_fill(job->plane, p->in_zero, TE_PLANE_BYTES + TE_SLACK_BYTES);
-    y += (band->oy * p->window.out_w + band->ox) * p->out_c;
+    const te_window *g = &p->window;
+    const int32_t seen = te_seen(band->rows, g->stride_h, g->kernel_h, g->dilation_h);
+    te_fill(job->plane, p->in_zero, seen * job->pitch);
+    y += (band->oy * g->out_w + band->ox) * p->out_c;
     for (int32_t k = 0; k < p->out_c; k++) {
         te_scale scale = te_scale_of(job->bias, job->multiplier, job->shift, k);
         const int general = te_is_general(p, &scale);
