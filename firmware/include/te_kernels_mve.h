@@ -37,5 +37,7 @@ void te_depthwise_s8_bwd_input_s16_mve(const te_conv2d *p, const int16_t *d_y,
                                        const int32_t *shift, const int32_t *e_d, int32_t *state,
                                        int16_t *d_x, int32_t *e, int32_t *scratch);
 void te_mask_grad_s16_mve(int32_t count, const int16_t *d, const uint8_t *bits, int16_t *y);
+void te_conv2d_s8_bwd_weight_s16_mve(const te_conv2d *p, int32_t shift, const int16_t *d_y,
+                                     const int8_t *x, int32_t k0, int32_t k1, int32_t *d_w);
 
 #endif
