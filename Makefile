@@ -3,6 +3,7 @@
 # make test    every test, also with numpy 1.26
 # make check   format, lint, types, and the tests that need nothing or only a C compiler
 # make format  what check would complain about, mended
+# make benchmarks  docs/benchmarks.md and the record of gated counts
 
 VENV := .venv
 VENV126 := .venv-numpy126
@@ -16,10 +17,10 @@ PYTEST_JOBS := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup tools demo test check format numpy126
+.PHONY: help setup tools demo test check format benchmarks numpy126
 
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# //p' Makefile | head -6
 
 setup: $(STAMP) tools
 
@@ -54,6 +55,9 @@ check: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+benchmarks: setup
+	$(BIN)/python docs/make_benchmarks.py
 
 # a second environment with the oldest numpy and the TensorFlow Lite runtime that was built for it
 numpy126: $(STAMP126)

@@ -126,6 +126,13 @@ class Board(_Table):
         """Bytes of RAM that a program may use; None where nothing limits it (host)."""
         return self.memory.ram_usable_bytes if self.memory else None
 
+    def without_ram_limit(self) -> "Board":
+        """The board with all of its RAM: for counting, which a limit does not change."""
+        if self.memory is None:
+            return self
+        memory = self.memory.model_copy(update={"ram_limit_bytes": None})
+        return self.model_copy(update={"memory": memory})
+
 
 def board_names() -> tuple[str, ...]:
     """Return the names of the boards that ship with the tool, sorted."""

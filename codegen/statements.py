@@ -61,7 +61,7 @@ class Statements:
         for call in calls:
             lines += self.statement(call, node)
         phase = phase_of(plan.graph, node)
-        return Step(node.layer, _name(node.op), phase, tuple(lines))
+        return Step(node.layer, operator_name(node.op), phase, tuple(lines))
 
     def declare(self, prefix: str, hint: str, write: Callable[[str], str], nbytes: int = 0) -> str:
         """Return the name of a definition, which is written once for equal texts.
@@ -127,7 +127,7 @@ class Statements:
         body = "\n".join(textwrap.wrap(", ".join(fields), WIDTH - 4, break_on_hyphens=False))
         key = (item.ctype, body)
         if key not in self._stored:
-            name = self._names.fresh("p", f"{node.layer}_{_name(node.op)}")
+            name = self._names.fresh("p", f"{node.layer}_{operator_name(node.op)}")
             self._stored[key] = name
             inner = textwrap.indent(body, "    ")
             self.declarations.append(f"static const {item.ctype} {name} = {{\n{inner}}};")
@@ -136,7 +136,7 @@ class Statements:
     def _table(self, table: Table, node: Node) -> str:
         key = (table_type(table), table.data.tobytes())
         if key not in self._stored:
-            name = self._names.fresh("t", f"{node.layer}_{_name(node.op)}")
+            name = self._names.fresh("t", f"{node.layer}_{operator_name(node.op)}")
             self._stored[key] = name
             self.table_bytes += table.data.nbytes
             self.declarations.append(array_text(name, key[0], table))
@@ -151,11 +151,11 @@ def array_text(name: str, element: str, table: Table) -> str:
     )
 
 
-def _name(op: Op) -> str:
+def operator_name(op: Op) -> str:
     """What a reader looks for: an integer gradient is the gradient of its operator."""
     return op.gradient.kind if isinstance(op, Rescaled) else op.kind
 
 
 def _comment(graph: Graph, node: Node) -> str:
     shape = "x".join(map(str, graph.type(node.outputs[0]).shape)) or "scalar"
-    return f"/* {comment(f'{node.layer}: {_name(node.op)} -> {shape}')} */"
+    return f"/* {comment(f'{node.layer}: {operator_name(node.op)} -> {shape}')} */"

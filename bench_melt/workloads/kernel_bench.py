@@ -15,16 +15,16 @@ from bench_melt.workloads.kernel_check import (
     require_instructions,
     variant_of,
 )
-from bench_melt.workloads.kernel_layers import LAYER, BenchLayer
+from bench_melt.workloads.kernel_layers import BEFORE, LAYER, BenchLayer
 from codegen.board import Board
 from codegen.compile_model import compile_model
 from codegen.manifest import MarkedLayer, load_manifest
+from codegen.statements import operator_name
 from tinyengine.errors import BudgetError, UserError
 from tinyengine.ir.graph import Graph, Node
+from tinyengine.ops.conv2d import Conv2d
 from tinyengine.ops.row_step import RowStep
-from tinyengine.update.scheme import ALL, Scheme
-
-_OUR_PHASES = ("forward", "input_gradient", "weight_gradient", "update")
+from tinyengine.update.scheme import Scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,9 @@ def measure_kernels(
 ) -> KernelTable:
     """Compile each layer in a net of its own, take one training step, read the counter at marks.
 
-    Where a weight's gradient and update are one loop, a net that accumulates gradients, which
-    keeps them apart, tells what the gradient alone takes.
+    Forward and input gradient are those of a frozen layer. Where a weight's gradient and update are
+    one loop, a net that accumulates gradients, which keeps them apart, tells what the gradient
+    alone takes.
 
     gradients: formats to measure the backward kernels in; forward rows come from the first.
     folder: scratch. told: called after each net.
@@ -87,46 +88,44 @@ def measure_kernels(
     """
     if board.meters.instructions is None:
         raise UserError(f"nothing counts instructions on board '{board.name}'; take a qemu board")
-    board = _whole_ram(board)
+    board = board.without_ram_limit()  # so that more layers fit
     rows, left_out = list[KernelRow](), list[str]()
     for number, format_ in enumerate(gradients):
         for layer in layers:
-            title = f"{layer.title}, {format_}"
-            try:
-                found = _measure(layer, board, format_, folder)
+            for run in _runs(layer, format_):
+                try:
+                    found = _measure(layer, board, run, folder)
+                except BudgetError:
+                    left_out.append(f"{layer.title}, {', '.join(run.works)} {format_}")
+                    continue
                 rows += [row for row in found if number == 0 or row.work != "forward"]
-                title += ", weight gradient alone"
-                if any(row.op == RowStep.kind for row in found):
-                    found = _measure(layer, board, format_, folder, accumulate=2)
-                    rows += [row for row in found if row.work == "weight_gradient" and row.macs]
-            except BudgetError:
-                left_out.append(title)
             told()
     require_fast_kernels(board, (function for row in rows for function in row.kernels))
     return KernelTable(tuple(rows), tuple(left_out))
 
 
-def _whole_ram(board: Board) -> Board:
-    """The board without its artificial limit: counts do not depend on it, and more layers fit."""
-    if board.memory is None:
-        return board
-    return board.model_copy(
-        update={"memory": board.memory.model_copy(update={"ram_limit_bytes": None})}
-    )
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A net with a scheme, and the rows that are taken from it."""
+
+    scheme: Scheme
+    works: tuple[str, ...]
+    multiplies: bool = False  # only kernels that do
 
 
-def _measure(
-    layer: BenchLayer, board: Board, gradients: str, folder: Path, accumulate: int = 1
-) -> list[KernelRow]:
-    graph = layer.graph()
-    learns = any(node.layer == LAYER and f"{LAYER}/weight" in node.inputs for node in graph.nodes)
-    scheme = Scheme(
-        "bench",
-        biases=ALL,
-        weights={LAYER: 1.0} if learns else {},
-        gradients=gradients,
-        accumulate=accumulate,
-    )
+def _runs(layer: BenchLayer, gradients: str) -> Iterator[_Run]:
+    """Frozen for the way through, since most layers of a sparse scheme are; then learning."""
+    frozen = Scheme("bench", biases=(BEFORE,), gradients=gradients)
+    yield _Run(frozen, ("forward", "input_gradient"))
+    if any(f"{LAYER}/weight" in node.inputs for node in layer.graph().nodes):
+        learning = replace(frozen, biases=(LAYER,), weights={LAYER: 1.0})
+        yield _Run(learning, ("weight_gradient", "update"))
+        if any(isinstance(node.op, Conv2d) and node.layer == LAYER for node in layer.graph().nodes):
+            yield _Run(replace(learning, accumulate=2), ("weight_gradient",), multiplies=True)
+
+
+def _measure(layer: BenchLayer, board: Board, run: _Run, folder: Path) -> list[KernelRow]:
+    graph, scheme = layer.graph(), run.scheme
     made = compile_model(graph, board, scheme, folder)
     assert made.compiled.train is not None
     counts = _count(folder, board)
@@ -142,9 +141,10 @@ def _measure(
     )
     rows = list[KernelRow]()
     for marked, node, functions, taken in intervals:
-        if marked.layer == LAYER and marked.phase in _OUR_PHASES and functions:
+        if node and marked.layer == LAYER and marked.phase in run.works and functions:
             row = _row(layer.title, train, marked, node, functions, int(taken))
-            rows.append(_compared(row, layer, board, gradients))
+            if row.macs or not run.multiplies:
+                rows.append(_compared(row, layer, board, scheme.gradients))
     return rows
 
 
@@ -164,11 +164,18 @@ def _count(folder: Path, board: Board) -> Sequence[int]:
         return list(np.diff(device.counter.read()))
 
 
-def _nodes_of(graph: Graph, marked: Sequence[MarkedLayer]) -> Iterator[Node]:
-    """The graph's nodes that the marks lie between; what emits no code has none."""
-    nodes = iter(graph.nodes)
+def _nodes_of(graph: Graph, marked: Sequence[MarkedLayer]) -> Iterator[Node | None]:
+    """The graph's nodes that the marks lie between; None for several that run row by row."""
+    at = 0
     for mark in marked:
-        yield next(n for n in nodes if (n.layer, n.op.kind) == (mark.layer, mark.op))
+        found = (
+            index
+            for index, node in enumerate(graph.nodes[at:], at)
+            if (node.layer, operator_name(node.op)) == (mark.layer, mark.op)
+        )
+        index = next(found, None)
+        at = at if index is None else index + 1
+        yield None if index is None else graph.nodes[index]
 
 
 def _row(
@@ -185,7 +192,7 @@ def _row(
         layer=title,
         work=marked.phase,
         gradients=None,
-        op=node.op.kind,
+        op=marked.op,
         kernels=tuple(dict.fromkeys(functions)),
         variant=variant_of(functions),
         macs=node.op.macs(sig) or None,

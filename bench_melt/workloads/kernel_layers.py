@@ -16,7 +16,7 @@ from tinyengine.importers.net import Net
 from tinyengine.importers.tracer import Tensor
 from tinyengine.ir.graph import Graph
 
-LAYER = "layer"  # the name of the layer under test
+LAYER, BEFORE = "layer", "before"  # names of the layer under test and of the one before it
 _CLASSES = 2
 
 # by phase of the step, then core
@@ -42,7 +42,7 @@ class BenchLayer:
         """
         net = Net("kernel_bench", seed=1)
         x = net.input(self.shape, 1 / 64, 0)
-        x = net.depthwise(x, kernel=1, name="before")
+        x = net.depthwise(x, kernel=1, name=BEFORE)
         y = self.write(net, x)
         if len(y.shape) == 4:
             y = net.mean(y, name="after")

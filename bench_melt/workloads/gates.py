@@ -1,0 +1,118 @@
+"""Counts and bytes that must not grow: how they are measured, and compared with a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from bench_melt.device import open_device
+from codegen.board import Board
+from codegen.build import build
+from codegen.compile_model import compile_model
+from codegen.manifest import Manifest, load_manifest
+from codegen.toolchain import find_tool, find_toolchain
+from tinyengine.errors import UserError
+from tinyengine.ir.graph import Graph
+from tinyengine.update.scheme import Scheme, load_scheme
+
+TOLERANCE = 0.01
+_STEPS = 3  # a step's count depends a little on the data: the mean over the same fake samples
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A net with a scheme on boards. shared: its file belongs to others and may be absent."""
+
+    name: str
+    model: str | Graph
+    scheme: str
+    boards: tuple[str, ...]
+    classes: int | None = None
+    gradients: str = "f32"
+    shared: bool = False
+
+    def key(self, board: str) -> str:
+        """The name of its row on a board."""
+        format_ = f" {self.gradients}" if load_scheme(self.scheme).trains else ""
+        scheme = Path(self.scheme).stem
+        return f"{self.name}, {scheme}{format_}, {board}"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Figures of one net on one board; None: it does not train. All but macs_forward are gated."""
+
+    instructions_per_step: int | None
+    instructions_forward: int
+    ram_bytes: int
+    flash_bytes: int
+    arena_bytes: int
+    macs_forward: int
+
+
+def weigh(subject: Subject, board: Board, folder: Path) -> Counts:
+    """Compile, build and run a subject; instructions are exact and repeat.
+
+    folder: scratch; used again, it spares compiling the runtime.
+
+    Raises:
+        UserError: nothing counts here, or a tool is missing.
+        BudgetError: it does not fit the board even without its artificial limit.
+    """
+    board = board.without_ram_limit()
+    scheme: Scheme = replace(load_scheme(subject.scheme), gradients=subject.gradients)
+    compile_model(subject.model, board, scheme, folder, subject.classes)
+    built, manifest = build(folder, board), load_manifest(folder)
+    assert built.ram_bytes is not None
+    step, forward = _run(folder, manifest, board)
+    return Counts(
+        instructions_per_step=step,
+        instructions_forward=forward,
+        ram_bytes=built.ram_bytes,
+        flash_bytes=built.flash_bytes,
+        arena_bytes=manifest.arena_bytes,
+        macs_forward=manifest.macs_forward,
+    )
+
+
+def _run(folder: Path, manifest: Manifest, board: Board) -> tuple[int | None, int]:
+    """Instructions of a training step (mean over _STEPS fake samples) and of a forward pass."""
+    with open_device(folder, manifest, board) as device:
+        counter, session = device.counter, device.session
+        if counter is None:
+            raise UserError("nothing counts instructions here; 'bench-melt doctor' says why")
+        taken = []
+        for index in range(_STEPS if manifest.trains else 0):
+            label = session.fill(0, index)
+            counter.read()
+            session.train(label)
+            marks = counter.read()
+            taken.append(marks[-1] - marks[0])
+        session.fill(0, 0)
+        counter.read()
+        session.forward()
+        marks = counter.read()
+    return (round(sum(taken) / len(taken)) if taken else None), marks[-1] - marks[0]
+
+
+def toolchain_of(board: Board) -> dict[str, str]:
+    """Versions that decide the counts on an emulated board: compiler and emulator."""
+    emulator = find_tool("qemu-system-arm")
+    return {
+        "gcc": find_toolchain(board.build.toolchain).gcc.version,
+        "qemu": emulator.version if emulator else "absent",
+    }
+
+
+def grown(
+    key: str, record: Mapping[str, int | None], now: Counts, tolerance: float = TOLERANCE
+) -> Iterator[str]:
+    """Yield one line for each gated figure that is more than `tolerance` above its record."""
+    for field in fields(now):
+        before, after = record.get(field.name), getattr(now, field.name)
+        if field.name == "macs_forward" or before is None or after is None:
+            continue
+        if after > before * (1 + tolerance):
+            more = 100 * (after / before - 1)
+            yield f"{key}: {field.name} grew from {before:,} to {after:,} ({more:+.1f} %)"
