@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tests.hostc.integer_cases import integer_cases, pointwise_gradients
 from tests.hostc.kernel_cases import Case, Operand, all_cases, i8, requantisation, weight
 from tinyengine.ir.tensor import Array, DType, TensorType
 from tinyengine.ops import fixed
@@ -11,7 +12,7 @@ from tinyengine.ops.depthwise import DepthwiseConv2d
 from tinyengine.ops.window import Window
 
 Rng = np.random.Generator
-KINDS = ("conv2d", "depthwise_conv2d", "add")
+KINDS = ("conv2d", "depthwise_conv2d", "add", "rescaled")
 REPEATS = 4  # of each shape, so that data is in flash, in RAM, or in both
 
 # kernel, stride, padding, dilation, input (h, w, c), output channels, first channels of a split
@@ -122,6 +123,8 @@ def dsp_cases(seed: int) -> list[Case]:
     found = convolutions(rng) + depthwise(rng) + sums(rng)
     usual = all_cases(seed)
     found += [case for case in usual if case.op.kind in KINDS]
+    integers = [case for case in integer_cases(usual, rng) if case.op.kind in KINDS]
+    found += integers + pointwise_gradients(rng)
     found.append(next(case for case in usual if case.op.kind == "softmax_xent"))
     for case in found:
         case.op.check(case.signature())

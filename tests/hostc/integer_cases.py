@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.hostc.kernel_cases import Case, Operand, Rng
+from tests.hostc.kernel_cases import Case, Operand, Rng, f32, grad, split, weight
 from tinyengine.ir.tensor import DType, Quant, TensorType
 from tinyengine.ops import fixed
 from tinyengine.ops.bias_grad import BiasGrad
@@ -23,6 +23,7 @@ from tinyengine.ops.registry import OPS
 from tinyengine.ops.rescaled import QuantizeGrad, Rescaled
 from tinyengine.ops.row_step import RowStep
 from tinyengine.ops.sgd import Accumulate, G, SgdI8, SgdI32
+from tinyengine.ops.window import Window
 
 FORMATS = (DType.I16, DType.I8)
 MOVES = (Reshape, Transpose, Crop, GatherChannels, MaskGrad)
@@ -34,6 +35,17 @@ def integer_cases(cases: Sequence[Case], rng: Rng) -> Iterator[Case]:
     for case in cases:
         seen[type(case.op)] += 1
         yield from _case(case, FORMATS[seen[type(case.op)] % 2], rng)
+
+
+def pointwise_gradients(rng: Rng) -> list[Case]:
+    """Input gradients of 1x1 convolutions: odd and even pixels and channels, whole and split."""
+    found = []
+    for pixels, c, k in ((p, c, k) for p in (1, 2, 5) for c in (1, 4, 7, 21) for k in (1, 2, 9)):
+        d = f32(rng, (1, 1, pixels, k))
+        parts = split(rng, weight(rng, (k, 1, 1, c)))
+        ins = (d, parts[0], f32(rng, (k,)), *parts[1:])
+        found.append(Case(Conv2dBwdInput(Window((1, 1))), ins, (grad((1, 1, pixels, c)),)))
+    return list(integer_cases(found + found[1:], rng))
 
 
 def _case(case: Case, dtype: DType, rng: Rng) -> Iterator[Case]:
