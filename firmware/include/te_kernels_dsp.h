@@ -49,8 +49,8 @@ typedef struct te_add_dsp {
 /* As te_add_s8 for inputs of one size. y may be a or b. */
 void te_add_s8_dsp(const te_add_dsp *p, const int8_t *a, const int8_t *b, int8_t *y);
 
-/* As without `_dsp`; fast where the kernel is 1x1. scratch: out_c words there, or one more if
- * out_c is odd. */
+/* As without `_dsp`; fast where the kernel is 1x1. scratch: two words per output channel there, and
+ * two more if their number is odd. */
 void te_conv2d_s8_bwd_input_s16_dsp(const te_conv2d_grad *p, const int16_t *d_y,
                                     const int8_t *weight, const int16_t *scale,
                                     const int8_t *frozen, const int32_t *e_d, int32_t *state,

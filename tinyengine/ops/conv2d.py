@@ -189,9 +189,9 @@ class Conv2dBwdInput(GradientOp):
         return fixed.quantise_multiplier(sig.ins[2].scale * 2.0 ** self.scaled_bits(sig))
 
     def integer_scratch_bytes(self, sig: Signature) -> int:
-        # one sum per input channel, or (where pixels go in pairs) one word per output channel
+        # one sum per input channel, or (DSP) four words per two output channels of a pointwise one
         k = sig.ins[0].shape[3] if self.window.kernel == (1, 1) else 0
-        return 4 * max(sig.outs[0].shape[3], k + k % 2)
+        return 4 * max(sig.outs[0].shape[3], 2 * (k + k % 2))
 
     def macs(self, sig: Signature) -> int:
         return sig.ins[0].count * int(np.prod(self.window.kernel)) * sig.outs[0].shape[3]
