@@ -196,7 +196,7 @@ def _by_kernel(rows: list[Record]) -> dict[str, Record]:
     found: dict[str, Record] = {}
     for row in rows:
         if not _multiplies(row):
-            found.setdefault(row["kernels"][0], row)
+            found.setdefault(re.sub("_(dsp|mve)$", "", row["kernels"][0]), row)
     return found
 
 
