@@ -115,10 +115,9 @@ def page(record: Record) -> Iterator[str]:
     )
     yield _wrapped(
         "Gate: `tests/emu/test_gates.py` fails when a count or a byte is more than 1 % above "
-        "the record. Another compiler or emulator gives other counts, so the versions below are"
-        " part of the record: with others the gate is skipped with that reason on a desk, and "
-        "fails in CI until the record is made anew. Whoever makes something smaller writes the "
-        "record again and commits it."
+        "the record. Another compiler gives other counts, so the versions below are part of the "
+        "record: with another gcc there is nothing to compare, and the gate skips with that "
+        "reason. Whoever makes something smaller writes the record again and commits it."
     )
     for name, version in record["toolchain"].items():
         yield f"- {name}: {version}"

@@ -1,7 +1,7 @@
 """Instructions and bytes against docs/benchmarks.json: nothing grows by more than 1 %.
 
-Counts belong to a compiler and an emulator: with other versions than the record's the comparison is
-skipped on a desk, and fails in CI until the record is made anew.
+Counts belong to a compiler: with another version than the record's there is nothing to compare, and
+the tests skip with that reason, in CI too. The emulator only counts; its version is noted.
 """
 
 import json
@@ -33,10 +33,9 @@ def record() -> dict[str, Any]:
 def same_toolchain() -> None:
     if plugin_library() is None:
         missing("the QEMU plug-in cannot be built here")
-    recorded, here = record()["toolchain"], toolchain_of(load_board(KERNEL_BOARD))
+    recorded, here = record()["toolchain"]["gcc"], toolchain_of(load_board(KERNEL_BOARD))["gcc"]
     if recorded != here:
-        missing(f"docs/benchmarks.json was recorded with {recorded}, here is {here}; "
-                "'make benchmarks' records anew")  # fmt: skip
+        pytest.skip(f"docs/benchmarks.json was recorded with {recorded}, here is {here}")
 
 
 def gate(subjects: list[Subject], folder: Path) -> None:
