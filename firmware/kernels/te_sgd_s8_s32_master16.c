@@ -23,7 +23,7 @@ void te_sgd_s8_s32_master16(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *
         for (int32_t c = 0; c < p->channels; c++, at++) {
             const float real = factor[p->ratio_by_channel ? c : 0] * hyper->lr;
             const te_rate rate = te_rate_of(real, *e + 8); /* in 1/256 of a step */
-            const int32_t step = te_exact_nearest(*g++, &rate);
+            const int32_t step = te_exact_step(0, *g++, &rate, 0u);
             if (step != 0 && (p->learns == NULL || p->learns[c] != 0u)) {
                 te_move(w + at, fraction + at, step);
             }

@@ -14,7 +14,7 @@ from tests.hostc.kernel_cases import Case, all_cases, scalar_values
 from tests.hostc.kernel_rig import Rig, build_rig, kernel_objects, make_rig, run_rig
 from tinyengine.ir.graph import Node
 from tinyengine.ir.tensor import Array, DType
-from tinyengine.ops import fixed
+from tinyengine.ops import fixed, sgd
 from tinyengine.ops.registry import OPS
 from tinyengine.ops.rescaled import Rescaled
 from tinyengine.sim.run_plan import pack
@@ -199,3 +199,39 @@ def test_integer_functions(tmp_path: Path) -> None:
     )
     for column, what in enumerate(want):
         assert np.array_equal(raw[:, column], what), ("mul", "shift", "add", "scale")[column]
+
+
+STEPS = """
+#include <stdio.h>
+#include "te_sgd_exact.h"
+int main(void)
+{
+    int32_t v[3];
+    while (fread(v, 4, 3, stdin) == 3) {
+        const te_rate rate = te_rate_of(te_float_of_bits((uint32_t)v[1]), v[2]);
+        const int32_t y[2] = {te_exact_step(0, v[0], &rate, 0u),
+                              te_exact_step(1, v[0], &rate, (uint32_t)v[0])};
+        fwrite(y, 4, 2, stdout);
+    }
+    return 0;
+}
+"""
+
+
+def test_exact_steps(tmp_path: Path) -> None:
+    """At every power of two of a rate, for small and large gradients and at ties."""
+    rng = np.random.default_rng(0)
+    e = np.repeat(np.arange(-70, 71), 400)
+    n = len(e)
+    g = rng.integers(-(2**31), 2**31, n) >> rng.integers(0, 32, n)
+    g[::50] = rng.choice([-(2**31), 2**31 - 1, 0, 1, -1, -(2**30)], len(g[::50]))
+    rate = (rng.choice([-1, 1], n) * 2.0 ** rng.integers(-40, 21, n)).astype(np.float32)
+    rate[::2] *= rng.uniform(1, 2, n // 2).astype(np.float32)
+    rate[1::50] = rng.choice([0.0, np.inf, np.nan, 1e-40], len(rate[1::50]))
+    given = np.stack([g, rate.view(np.int32), e], -1).astype(np.int32)
+    raw = np.frombuffer(run_c(tmp_path, STEPS, given), np.int32).reshape(-1, 2)
+    bits = fixed.mix32(g.astype(np.int32).view(np.uint32))
+    for column, rounding in enumerate((sgd.Rounding.NEAREST, sgd.Rounding.STOCHASTIC)):
+        for i in np.split(np.arange(n), n // 400):  # one exponent at a time
+            want = sgd.exact_step(g[i].astype(np.int32), rate[i], int(e[i[0]]), rounding, bits[i])
+            assert np.array_equal(raw[i, column], want), (e[i[0]], rounding)
