@@ -2,17 +2,18 @@
 
 import numpy as np
 
-from tests.hostc.integer_cases import integer_cases, pointwise_gradients
+from tests.hostc.integer_cases import gradient, integer_cases, pointwise_gradients
 from tests.hostc.kernel_cases import Case, Operand, all_cases, i8, requantisation, weight
 from tinyengine.ir.tensor import Array, DType, TensorType
 from tinyengine.ops import fixed
 from tinyengine.ops.add import Add
 from tinyengine.ops.conv2d import Conv2d
 from tinyengine.ops.depthwise import DepthwiseConv2d
+from tinyengine.ops.mask import Inside, MaskGrad
 from tinyengine.ops.window import Window
 
 Rng = np.random.Generator
-KINDS = ("conv2d", "depthwise_conv2d", "add", "rescaled")
+KINDS = ("conv2d", "depthwise_conv2d", "add", "rescaled", "inside", "mask_grad")
 REPEATS = 4  # of each shape, so that data is in flash, in RAM, or in both
 
 # kernel, stride, padding, dilation, input (h, w, c), output channels, first channels of a split
@@ -113,6 +114,20 @@ def sums(rng: Rng) -> list[Case]:
     return found
 
 
+def masks(rng: Rng) -> list[Case]:
+    """Blocks of 16 and 32 elements and tails; any limits, and gradients of any pattern."""
+    found = []
+    for count in (1, 15, 16, 17, 31, 32, 33, 64, 95, 96, 200, 1000):
+        shape = (1, 1, 1, count)
+        for lo, hi in ((-128, 127), (-128, -128), (127, 127), (-1, 0), (-7, 30), (5, 127)):
+            bits = TensorType(shape, DType.B1)
+            found.append(Case(Inside(lo, hi), (i8(rng, shape),), (bits,)))
+            d = gradient(rng, shape, DType.I16)
+            mask = Operand(bits, rng.random(shape) < rng.choice([0.0, 0.3, 0.9, 1.0]))
+            found.append(Case(MaskGrad(), (d, mask), (d.type,)))
+    return found
+
+
 def _part(whole: Operand, data: Array) -> Operand:
     return Operand(TensorType(data.shape, DType.I8, whole.type.quant), data.copy())
 
@@ -120,7 +135,7 @@ def _part(whole: Operand, data: Array) -> Operand:
 def dsp_cases(seed: int) -> list[Case]:
     """The shapes above, random ones of the same operators, and a loss, which a model must have."""
     rng = np.random.default_rng([seed, 7])
-    found = convolutions(rng) + depthwise(rng) + sums(rng)
+    found = convolutions(rng) + depthwise(rng) + sums(rng) + masks(rng)
     usual = all_cases(seed)
     found += [case for case in usual if case.op.kind in KINDS]
     integers = [case for case in integer_cases(usual, rng) if case.op.kind in KINDS]
