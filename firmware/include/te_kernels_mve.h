@@ -7,6 +7,7 @@
 #include "te_kernels_f32.h"
 #include "te_kernels_grad.h"
 #include "te_kernels_s8.h"
+#include "te_kernels_update.h"
 
 void te_conv2d_s8_mve(const te_conv2d *p, const int8_t *x, const int8_t *weight,
                       const int32_t *bias, const int32_t *multiplier, const int32_t *shift,
@@ -39,5 +40,13 @@ void te_depthwise_s8_bwd_input_s16_mve(const te_conv2d *p, const int16_t *d_y,
 void te_mask_grad_s16_mve(int32_t count, const int16_t *d, const uint8_t *bits, int16_t *y);
 void te_conv2d_s8_bwd_weight_s16_mve(const te_conv2d *p, int32_t shift, const int16_t *d_y,
                                      const int8_t *x, int32_t k0, int32_t k1, int32_t *d_w);
+void te_conv2d_s8_bwd_weight_s8_mve(const te_conv2d *p, int32_t shift, const int8_t *d_y,
+                                    const int8_t *x, int32_t k0, int32_t k1, int32_t *d_w);
+
+void te_sgd_s8_s32_stochastic_mve(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *w,
+                                  const int32_t *g, const float *ratio, const int32_t *e,
+                                  const te_hyper *hyper);
+void te_sgd_s32_s32_stochastic_mve(const te_sgd_s32 *p, int32_t *b, const int32_t *g,
+                                   const float *ratio, const int32_t *e, const te_hyper *hyper);
 
 #endif

@@ -18,6 +18,7 @@
 #include <arm_mve.h>
 
 #define TE_INLINE static inline __attribute__((always_inline))
+#define TE_NOINLINE __attribute__((noinline))
 
 /* One output channel. offset: what the products' sum lacks because x was not centred. left, right:
  * the two directions of the shift, at most one is not 0; right is not positive. */

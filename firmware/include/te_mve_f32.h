@@ -17,8 +17,6 @@
 
 #if TE_HAS_MVE_F32
 
-#define TE_NOINLINE __attribute__((noinline))
-
 /* FPSCR: input denormal, underflow, invalid operation (its NaN would be another) */
 #define TE_FPSCR_INEXACT (UINT32_C(0x80) | UINT32_C(0x08) | UINT32_C(0x01))
 

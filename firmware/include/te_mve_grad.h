@@ -1,4 +1,4 @@
-/* te_mve_grad.h - four 16-bit gradients at once; see te_grad.h. */
+/* te_mve_grad.h - integer gradients on Helium, TE_GRAD_BITS 16 or 8; see te_grad.h. */
 #ifndef TE_MVE_GRAD_H
 #define TE_MVE_GRAD_H
 
@@ -6,6 +6,22 @@
 #include "te_mve.h"
 
 #if TE_HAS_MVE
+
+/* Eight gradients, widened to 16 bits; lanes that `rest` leaves out are 0. */
+#if TE_GRAD_BITS == 16
+#define te_load_grad vldrhq_z_s16
+#define te_gather_grad vldrhq_gather_shifted_offset_z_s16
+#else
+#define te_load_grad vldrbq_z_s16
+#define te_gather_grad vldrbq_gather_offset_z_s16
+#endif
+
+/* A 1x1 convolution whose pixel n of the output is that of its input. */
+static inline int te_is_pointwise(const te_window *g)
+{
+    return g->kernel_h == 1 && g->kernel_w == 1 && g->stride_h == 1 && g->stride_w == 1 &&
+           g->in_h == g->out_h && g->in_w == g->out_w;
+}
 
 /* te_requantise of four values, each by its own factor. */
 TE_INLINE int32x4_t te_requantised_by(int32x4_t x, int32x4_t multiplier, int32x4_t shift)
