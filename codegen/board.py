@@ -1,14 +1,12 @@
 """A board as its TOML file describes it; `boards/README.md` is the schema in words."""
 
-import difflib
-import tomllib
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from codegen.paths import boards_dir
+from codegen.tables import Table, nearest, read_table
 from tinyengine.errors import UserError
 
 Core = Literal["host", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"]
@@ -17,13 +15,7 @@ Feature = Literal["fpu", "dsp", "mve"]
 _NAME = r"^[a-z0-9][a-z0-9_]*$"
 
 
-class _Table(BaseModel):
-    """One TOML table: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Memory(_Table):
+class Memory(Table):
     """Where RAM and flash are; sizes in bytes."""
 
     ram_origin: int = Field(ge=0, lt=1 << 32)
@@ -49,7 +41,7 @@ class Memory(_Table):
         return self.ram_limit_bytes or self.ram_bytes
 
 
-class Build(_Table):
+class Build(Table):
     """How its firmware is compiled."""
 
     toolchain: str = Field(pattern=r"^([a-z0-9_]+-)*$")
@@ -58,7 +50,7 @@ class Build(_Table):
     defines: tuple[str, ...] = ()
 
 
-class Run(_Table):
+class Run(Table):
     """What executes the firmware."""
 
     kind: Literal["host", "qemu", "serial"]
@@ -72,26 +64,26 @@ class Run(_Table):
         return self
 
 
-class Serial(_Table):
+class Serial(Table):
     """The UART of a real board."""
 
     baud: int = Field(gt=0)
 
 
-class Flash(_Table):
+class Flash(Table):
     """The tool that writes the firmware into a real board."""
 
     tool: Literal["openocd", "pyocd", "esptool", "platformio"]
     args: tuple[str, ...] = ()
 
 
-class Meters(_Table):
+class Meters(Table):
     """What counts on this board; a missing meter gives null, never an estimate."""
 
     instructions: Literal["qemu-plugin"] | None = None
 
 
-class Board(_Table):
+class Board(Table):
     """One target of the generated C."""
 
     name: str = Field(pattern=_NAME)
@@ -146,67 +138,11 @@ def load_board(name_or_path: str) -> Board:
         UserError: no such board or file, or the file breaks the schema.
     """
     if name_or_path.endswith(".toml") or "/" in name_or_path:
-        return _read(Path(name_or_path))
+        return read_table(Path(name_or_path), Board, "board file")
     names = board_names()
     if name_or_path not in names:
         raise UserError(
-            f"unknown board '{name_or_path}'{_nearest(name_or_path, names)}; boards: "
+            f"unknown board '{name_or_path}'{nearest(name_or_path, names)}; boards: "
             f"{', '.join(names)}; or give the path of a board's .toml file"
         )
-    return _read(boards_dir() / f"{name_or_path}.toml")
-
-
-def _read(path: Path) -> Board:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read board file '{path}': {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"board file '{path}' is not TOML: {error}") from error
-    try:
-        # the strict model takes no list where a tuple is declared
-        return Board.model_validate(_tuples(table))
-    except ValidationError as error:
-        raise UserError(f"board file '{path}': {'; '.join(_problems(error))}") from error
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_tuples(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return value
-
-
-def _problems(error: ValidationError) -> Iterator[str]:
-    for problem in error.errors():
-        # an array's index says nothing to the reader: name the array
-        *table, key = [part for part in problem["loc"] if isinstance(part, str)] or [""]
-        where = f" in [{'.'.join(table)}]" if table else ""
-        match problem["type"]:
-            case "extra_forbidden":
-                yield f"unknown key '{key}'{where}{_nearest(key, _keys(table))}"
-            case "missing":
-                yield f"key '{key}'{where} is missing"
-            case "value_error":
-                yield problem["msg"].removeprefix("Value error, ") + (f" in [{key}]" if key else "")
-            case _:
-                yield f"key '{key}'{where} is {problem['input']!r}: {problem['msg'].lower()}"
-
-
-def _keys(table: Sequence[str]) -> tuple[str, ...]:
-    """Return the keys that the schema knows in a (nested) table."""
-    model: type[BaseModel] = Board
-    for name in table:
-        field = model.model_fields.get(name)
-        options = (field.annotation, *get_args(field.annotation)) if field else ()
-        found = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-        if not found:
-            return ()
-        model = found[0]
-    return tuple(model.model_fields)
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    return f" (nearest: {', '.join(repr(name) for name in close)})" if close else ""
+    return read_table(boards_dir() / f"{name_or_path}.toml", Board, "board file")

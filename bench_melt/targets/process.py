@@ -29,7 +29,7 @@ class Child:
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as we do
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [*_dies_with_us(), *argv],
+                [*dies_with_us(), *argv],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -95,7 +95,7 @@ class Child:
         self._log.close()
 
 
-def _dies_with_us() -> list[str]:
+def dies_with_us() -> list[str]:
     """Return a prefix that makes the kernel end the child with us, where there is one."""
     tool = shutil.which("setpriv")
     return [tool, "--pdeathsig", "TERM", "--"] if tool else []

