@@ -46,7 +46,11 @@ def test_a_comment_does_not_make_another_suite(tmp_path: Path) -> None:
         ('name = "b"', 'name = "a"', "target name 'a' is used twice"),
         ('kind = "llm"\nname = "long"', 'kind = "lm"\nname = "long"', "'lm'|llm"),
         ('path = "m.gguf"', 'path = "m.gguf"\npackage = "x"', "either a path or a package"),
-        ("n_prompt = 64", 'n_prompt = 64\nmodels = ["n"]', "names model 'n', which the suite has not"),
+        (
+            "n_prompt = 64",
+            'n_prompt = 64\nmodels = ["n"]',
+            "names model 'n', which the suite has not",
+        ),
         ("n_prompt = 64", 'n_prompt = 64\nprompts = "short"', "either prompts or n_prompt"),
     ],
 )
