@@ -45,7 +45,7 @@ class Description(Table):
     tested: str = Field(min_length=10)  # what was and what was not run on the real thing
     soc: str | None = None
     memory_bytes: int | None = Field(default=None, gt=0)
-    staging: str = "/tmp/bench-melt"  # folder of the machine that files are put into
+    staging: str = "bench-melt"  # folder of the machine that files go to; relative to the login's
     cores: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # group -> core numbers
     connection: Connection = Connection()
     thermal: Thermal = Thermal()

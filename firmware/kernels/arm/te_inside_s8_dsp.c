@@ -1,7 +1,7 @@
 /* te_inside_s8_dsp.c - see te_kernels_dsp.h.
  *
- * lo < q < hi is q - (lo + 1) < hi - (lo + 1) for unsigned bytes: a subtraction whose borrows select
- * the bit of each byte, and a sum of the bytes. Sixteen elements at a time.
+ * lo < q < hi is q - (lo + 1) < hi - (lo + 1) for unsigned bytes: a subtraction whose borrows
+ * select the bit of each byte, and a sum of the bytes. Sixteen elements at a time.
  */
 #include "te_kernels_dsp.h"
 

@@ -6,7 +6,7 @@
 
 #if TE_HAS_MVE
 
-/* What the weights of a row share. right: over 32. base: the random stream's number of the first. */
+/* What the weights of a row share. right: over 32. base: the stream's number of the first. */
 typedef struct te_row_step {
     const te_sgd_s8 *p;
     int32_t mantissa, right;
