@@ -21,8 +21,7 @@ static TE_NOINLINE void te_step_each(const te_bias_job *job, int32_t i, int32_t 
 {
     for (; i < end; i++) {
         const te_rate rate = te_rate_of(job->ratio[i] * job->lr, job->e);
-        const uint32_t bits = te_mix32(job->stream + (uint32_t)i);
-        b[i] = te_add_sat(b[i], te_exact_stochastic(job->g[i], &rate, bits));
+        b[i] = te_add_sat(b[i], te_exact_step(1, job->g[i], &rate, job->stream + (uint32_t)i));
     }
 }
 
