@@ -60,10 +60,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class RowLoop:
-    """Calls that run once for every row; `k` is the row in their arguments."""
+    """Calls that run for every `step` rows; `k` is the first of them in their arguments."""
 
     rows: int
     body: tuple[Call, ...]
+    step: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from codegen import write_dsp as d
 from codegen import write_forward as f
 from codegen import write_integer as i
 from codegen import write_training as t
+from codegen import write_weight as w
 from codegen.calls import Call, Operands, RowLoop
 from codegen.paths import firmware_dir
 from tinyengine.errors import InternalError
@@ -116,9 +117,18 @@ _DSP: Mapping[type[Op], Kernel] = MappingProxyType(
         Conv2d: Kernel(d.conv2d, scratch=d.conv2d_scratch),
         DepthwiseConv2d: Kernel(d.depthwise_conv2d, scratch=d.depthwise_scratch),
         Add: Kernel(d.add),
+        Conv2dBwdWeight: Kernel(w.conv2d_bwd_weight, "weight_gradient", w.gradient_scratch),
+        RowStep: Kernel(w.row_step, "weight_gradient", w.step_scratch),
     }
 )
-_PREPARED = frozenset({"te_add_s8_dsp", "te_conv2d_s8_dsp"})  # take other arguments
+_PREPARED = frozenset(  # take other arguments
+    {
+        "te_add_s8_dsp",
+        "te_conv2d_s8_dsp",
+        "te_conv2d_s8_bwd_weight_s16_dsp",
+        "te_conv2d_s8_bwd_weight_s8_dsp",
+    }
+)
 
 _VARIANTS: Mapping[Variant, Mapping[type[Op], Kernel]] = MappingProxyType(
     {"portable": MappingProxyType({}), "dsp": _DSP, "mve": MappingProxyType({})}

@@ -94,7 +94,8 @@ class Statements:
         if isinstance(call, Call):
             yield from self._call(call, node, "")
             return
-        yield f"for (int32_t k = 0; k < {call.rows}; k++) {{"
+        step = "k++" if call.step == 1 else f"k += {call.step}"
+        yield f"for (int32_t k = 0; k < {call.rows}; {step}) {{"
         for inner in call.body:
             yield from self._call(inner, node, "    ")
         yield "}"

@@ -72,14 +72,15 @@ def _shift(d: TensorType) -> tuple[str, ...]:
     return (integer(gradient_shift(d)),) if is_integer(d) else ()
 
 
-def _weight_rows(op: Conv2dBwdWeight, o: Operands, rows: tuple[str, str], out: str) -> Call:
+def weight_rows(op: Conv2dBwdWeight, o: Operands, rows: tuple[str, str], out: str) -> Call:
+    """Rows (first, end) of a weight's gradient into `out`."""
     d = o.sig.ins[0]
     args: tuple[Argument, ...] = (_weight_gradient(op, o), *_shift(d), *o.ins[:2], *rows, out)
     return Call(f"te_conv2d_s8_bwd_weight_{suffix(d)}", args)
 
 
 def conv2d_bwd_weight(op: Conv2dBwdWeight, o: Operands) -> Calls:
-    return (_weight_rows(op, o, ("0", integer(o.sig.ins[0].shape[3])), o.outs[0]),)
+    return (weight_rows(op, o, ("0", integer(o.sig.ins[0].shape[3])), o.outs[0]),)
 
 
 def depthwise_bwd_input(op: DepthwiseBwdInput, o: Operands) -> Calls:
@@ -166,7 +167,7 @@ def _weights(op: SgdI8, w: TensorType) -> Struct:
     )
 
 
-def _sgd_i8(
+def sgd_rows(
     op: SgdI8, w: TensorType, rows: tuple[str, str], ins: tuple[str, ...], hyper: str
 ) -> Call:
     """Rows `rows` of w; ins as the operator's, but its gradient holds just those rows."""
@@ -179,7 +180,7 @@ def _sgd_i8(
 
 def sgd_i8(op: SgdI8, o: Operands) -> Calls:
     w = o.sig.ins[W]
-    return (_sgd_i8(op, w, ("0", integer(_rows(op, w))), o.ins, o.hyper),)
+    return (sgd_rows(op, w, ("0", integer(_rows(op, w))), o.ins, o.hyper),)
 
 
 def row_step(op: RowStep, o: Operands) -> tuple[RowLoop]:
@@ -187,10 +188,10 @@ def row_step(op: RowStep, o: Operands) -> tuple[RowLoop]:
     if not isinstance(op.gradient, Conv2dBwdWeight):
         raise InternalError(f"no row-wise kernel of '{op.gradient.kind}'")
     row = ("k", "k + 1")
-    gradient = _weight_rows(op.gradient, o, row, o.scratch)
+    gradient = weight_rows(op.gradient, o, row, o.scratch)
     ins = (o.ins[2], o.scratch, *o.ins[3:])
     w = second.ins[W]
-    return (RowLoop(first.ins[0].shape[3], (gradient, _sgd_i8(op.update, w, row, ins, o.hyper))),)
+    return (RowLoop(first.ins[0].shape[3], (gradient, sgd_rows(op.update, w, row, ins, o.hyper))),)
 
 
 def sgd_i32(op: SgdI32, o: Operands) -> Calls:

@@ -53,6 +53,14 @@ void te_add_s8_dsp(const te_add_dsp *p, const int8_t *a, const int8_t *b, int8_t
 void te_inside_s8_dsp(int32_t count, int32_t lo, int32_t hi, const int8_t *y, uint8_t *bits);
 void te_mask_grad_s16_dsp(int32_t count, const int16_t *d, const uint8_t *bits, int16_t *y);
 
+/* As without `_dsp`. scratch: 6 words for every two output pixels, 64 times at most, and two. */
+void te_conv2d_s8_bwd_weight_s16_dsp(const te_conv2d *p, int32_t shift, const int16_t *d_y,
+                                     const int8_t *x, int32_t k0, int32_t k1, int32_t *d_w,
+                                     int32_t *scratch);
+void te_conv2d_s8_bwd_weight_s8_dsp(const te_conv2d *p, int32_t shift, const int8_t *d_y,
+                                    const int8_t *x, int32_t k0, int32_t k1, int32_t *d_w,
+                                    int32_t *scratch);
+
 /* As without `_dsp`; fast where the kernel is 1x1. scratch: two words per output channel there, and
  * two more if their number is odd. */
 void te_conv2d_s8_bwd_input_s16_dsp(const te_conv2d_grad *p, const int16_t *d_y,

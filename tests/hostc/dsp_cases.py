@@ -4,6 +4,7 @@ import numpy as np
 
 from tests.hostc.integer_cases import gradient, integer_cases, pointwise_gradients
 from tests.hostc.kernel_cases import Case, Operand, all_cases, i8, requantisation, weight
+from tests.hostc.weight_cases import WEIGHT_KINDS, weight_gradients
 from tinyengine.ir.tensor import Array, DType, TensorType
 from tinyengine.ops import fixed
 from tinyengine.ops.add import Add
@@ -13,7 +14,7 @@ from tinyengine.ops.mask import Inside, MaskGrad
 from tinyengine.ops.window import Window
 
 Rng = np.random.Generator
-KINDS = ("conv2d", "depthwise_conv2d", "add", "rescaled", "inside", "mask_grad")
+KINDS = ("conv2d", "depthwise_conv2d", "add", "rescaled", "inside", "mask_grad", *WEIGHT_KINDS)
 REPEATS = 4  # of each shape, so that data is in flash, in RAM, or in both
 
 # kernel, stride, padding, dilation, input (h, w, c), output channels, first channels of a split
@@ -139,7 +140,7 @@ def dsp_cases(seed: int) -> list[Case]:
     usual = all_cases(seed)
     found += [case for case in usual if case.op.kind in KINDS]
     integers = [case for case in integer_cases(usual, rng) if case.op.kind in KINDS]
-    found += integers + pointwise_gradients(rng)
+    found += [*integers, *pointwise_gradients(rng), *weight_gradients(rng)]
     found.append(next(case for case in usual if case.op.kind == "softmax_xent"))
     for case in found:
         case.op.check(case.signature())
