@@ -1,159 +1,107 @@
-"""A machine and a workload without hardware, for tests of the sweep itself."""
+"""A generated folder around tests/fixtures/fake_model.c, and the command line run on it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
-from bench_melt.models import ModelFile
-from bench_melt.record import Latency, ModelFacts, Results, Row, Setting
-from bench_melt.runner import Rig
-from bench_melt.suite import Cell, LoadedSuite, load_suite
-from bench_melt.targets.description import Description
-from bench_melt.targets.machine import MachineInfo, Output, Process, State
-from bench_melt.workloads.workload import Bench
+import numpy as np
 
-SUITE = """
-[suite]
-name = "small"
-seed = 7
-repetitions = 3
-warmups = 1
-time_limit_s = 2.0
+from codegen.manifest import Border, MarkedLayer, StateTensor, write_manifest
+from codegen.paths import firmware_dir
+from tests.manifests import manifest
+from tinyengine.ir import text
+from tinyengine.ir.graph import Builder
+from tinyengine.ir.tensor import Array, DType, Role
 
-[[targets]]
-name = "a"
-machine = "local"
-
-[[targets]]
-name = "b"
-machine = "local"
-
-[[models]]
-name = "m"
-path = "m.gguf"
-
-[[workloads]]
-kind = "llm"
-name = "chat"
-n_prompt = 8
-
-[[workloads]]
-kind = "llm"
-name = "long"
-n_prompt = 64
-"""
+FIXTURES = Path(__file__).parent / "fixtures"
+SAMPLE_BYTES, CLASSES, READ = 6000, 3, 8  # the fake reads the first eight bytes of a sample
+HASH = "fa4e" + "00" * 30
 
 
-def suite_at(folder: Path, text: str = SUITE) -> LoadedSuite:
-    """Write a suite file and load it."""
-    path = folder / "suite.toml"
-    path.write_text(text, encoding="utf-8")
-    return load_suite(path)
-
-
-@dataclass
-class StillMachine:
-    """Reaches nothing, runs nothing; its temperature follows a list."""
-
-    name: str = "still"
-    shares_files: bool = True
-    temperatures_c: list[float] = field(default_factory=list)
-    probe_error: Exception | None = None
-    stops: int = 0
-
-    def probe(self) -> MachineInfo:
-        if self.probe_error is not None:
-            raise self.probe_error
-        return MachineInfo(os_build="none", soc="none")
-
-    def deploy(self, source: Path) -> str:
-        return str(source)
-
-    def start(
-        self,
-        argv: Sequence[str],
-        *,
-        cores: Sequence[int] = (),
-        env: Mapping[str, str] | None = None,
-    ) -> Process:
-        raise NotImplementedError
-
-    def run(self, argv: Sequence[str], *, timeout_s: float = 20.0) -> Output:
-        raise NotImplementedError
-
-    def tunnel(self, port: int) -> AbstractContextManager[str]:
-        return nullcontext(f"127.0.0.1:{port}")
-
-    def state(self) -> State:
-        if not self.temperatures_c:
-            return State()
-        value = self.temperatures_c.pop(0) if len(self.temperatures_c) > 1 else None
-        return State({"cpu": self.temperatures_c[0] if value is None else value})
-
-    def collect(self, path: str, goal: Path) -> None:
-        raise NotImplementedError
-
-    def stop(self) -> None:
-        self.stops += 1
-
-    def __enter__(self) -> "StillMachine":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-
-@dataclass
-class Scripted:
-    """A workload that does what the test says."""
-
-    act: Callable[[Bench], None] = lambda bench: None
-    runs: int = 0
-
-    def check(self, model: ModelFile, folder: Path) -> None:
-        """Everything fits."""
-
-    def run(self, bench: Bench) -> Results:
-        self.runs += 1
-        self.act(bench)
-        return Results(latency=Latency(ttft_ms=float(bench.seed)))
-
-
-class Quiet:
-    """Watches without a word."""
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-
-    def begin(self, cell: Cell, done: int, total: int) -> None:
-        """Nothing to say."""
-
-    def end(self, row: Row) -> None:
-        self.rows.append(row)
-
-
-def rig_for(
-    suite: LoadedSuite,
-    workload: Scripted,
-    open_machine: Callable[[Description], StillMachine] = lambda description: StillMachine(),
-) -> Rig:
-    """Return a rig for `suite` in which every workload is `workload`."""
-    model = ModelFile(Path("m.gguf"), "gguf", ModelFacts(model_filename="m.gguf"))
-    return Rig(
-        descriptions={
-            t.name: Description(name=t.name, summary="", kind="local", tested="only in tests")
-            for t in suite.tables.targets
-        },
-        open_machine=open_machine,
-        models={t.name: model for t in suite.tables.models},
-        workloads={t.name: workload for t in suite.tables.workloads},
-        energy={},
-        setting=Setting(git_revision="r", tool_versions="{}"),
+def write_fake_folder(folder: Path, **changes: Any) -> Path:
+    """Make `folder` what compile would have made of the fake model; return it."""
+    te = folder / "src" / "te"
+    te.mkdir(parents=True)
+    for path in (*firmware_dir().glob("include/*.h"), *firmware_dir().glob("runtime/*.c")):
+        shutil.copy(path, te)
+    shutil.copy(FIXTURES / "fake_model.c", folder / "src")
+    layers = tuple(
+        MarkedLayer(layer="head", op=op, phase=phase)
+        for op, phase in (("linear", "forward"), ("sgd_f32", "update"))
     )
+    fields: dict[str, Any] = {
+        "model": "fake",
+        "model_hash": HASH,
+        "input": Border(shape=(1, SAMPLE_BYTES), dtype="i8", device_dtype="i8", scale=1 / 128,
+                        zero_point=0),
+        "state": (
+            StateTensor(name="head/weight", shape=(CLASSES, READ), dtype="f32"),
+            StateTensor(name="head/bias", shape=(CLASSES,), dtype="f32"),
+        ),
+        "forward_layers": layers[:1],
+        "train_layers": layers,
+    }  # fmt: skip
+    (folder / "te_manifest.json").write_text(write_manifest(manifest(**{**fields, **changes})))
+    (folder / "graph.te").write_text(_graph())
+    return folder
+
+
+def _graph() -> str:
+    b = Builder("fake")
+    for name, shape in (("head/weight", (CLASSES, READ)), ("head/bias", (CLASSES,))):
+        b.constant(name, np.zeros(shape), DType.F32, role=Role.TRAINABLE)
+        b.updates.append((name, name))
+    return text.write(b.build())
+
+
+def samples(count: int, seed: int = 0) -> tuple[Array, Array]:
+    """Random samples (count, 6000) int8 and labels."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-128, 128, (count, SAMPLE_BYTES)).astype(np.int8)
+    return x, rng.integers(0, CLASSES, count)
+
+
+class FakeTrainer:
+    """What fake_model.c computes, in the same order of float32 operations."""
+
+    def __init__(self, lr: float = 0.01) -> None:
+        self.lr = np.float32(lr)
+        self.weight = np.zeros((CLASSES, READ), np.float32)
+        self.bias = np.zeros(CLASSES, np.float32)
+
+    def outputs(self, x: Array) -> Array:
+        total = self.bias.copy()
+        for i in range(READ):
+            total += self.weight[:, i] * np.float32(x[i]) / np.float32(128)
+        return total
+
+    def step(self, x: Array, label: int) -> float:
+        d = self.outputs(x) - (np.arange(CLASSES) == label).astype(np.float32)
+        loss = np.float32(0)
+        for o in range(CLASSES):
+            loss += d[o] * d[o]
+            for i in range(READ):
+                d_weight = d[o] * np.float32(x[i]) / np.float32(128)
+                self.weight[o, i] -= self.lr * d_weight
+            self.bias[o] -= self.lr * d[o]
+        return float(loss)
+
+    def accuracy(self, x: Array, y: Array) -> float:
+        return float(np.mean([self.outputs(a).argmax() == b for a, b in zip(x, y, strict=True)]))
+
+
+def bench_melt(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run the command line in a process of its own."""
+    argv = [sys.executable, "-c", "from bench_melt.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+
+
+def bench_melt_json(*arguments: object) -> dict[str, Any]:
+    """Run it with --json, expect success, return the object."""
+    done = bench_melt(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

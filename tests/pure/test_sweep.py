@@ -12,7 +12,7 @@ from bench_melt.runner import cool_down, sweep
 from bench_melt.store import open_store
 from bench_melt.suite import Cooldown
 from bench_melt.targets.machine import TimeLimitError
-from tests.bench_rig import SUITE, Quiet, Scripted, StillMachine, rig_for, suite_at
+from tests.sweep_rig import SUITE, Quiet, Scripted, StillMachine, rig_for, suite_at
 from tinyengine.errors import DeviceError, UserError
 
 pytestmark = pytest.mark.pure
