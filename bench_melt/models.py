@@ -28,6 +28,7 @@ class ModelFile:
     path: Path
     format: Format
     facts: ModelFacts
+    vocabulary: int | None = None  # tokens that a language model knows
 
 
 def load_model_file(path: Path, quantisation: str | None) -> ModelFile:
@@ -79,6 +80,8 @@ def _gguf(path: Path) -> ModelFile:
         label = reader.get_field("general.size_label")
         name = " ".join(str(f.contents()) for f in (architecture, label) if f is not None)
         quantisation = _gguf_quantisation(reader.get_field("general.file_type"), tensors)
+        tokens = reader.get_field("tokenizer.ggml.tokens")
+        vocabulary = len(tokens.data) if tokens is not None else None
     except (ValueError, KeyError, IndexError, OSError, UnicodeDecodeError, OverflowError) as error:
         raise UserError(f"'{path}' is not a readable .gguf file: {error}") from error
     facts = ModelFacts(
@@ -89,7 +92,7 @@ def _gguf(path: Path) -> ModelFile:
         model_n_params=sum(count for _, count, _ in tensors),
         quantisation=quantisation,
     )
-    return ModelFile(path, "gguf", facts)
+    return ModelFile(path, "gguf", facts, vocabulary)
 
 
 def _gguf_quantisation(file_type: object, tensors: list[tuple[str, int, int]]) -> str:

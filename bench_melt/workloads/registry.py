@@ -1,5 +1,7 @@
 """From a suite's workload table to what does the work."""
 
+import importlib.util
+
 from bench_melt.workloads.tables import WorkloadTable
 from bench_melt.workloads.workload import Workload
 from tinyengine.errors import UserError
@@ -11,4 +13,15 @@ def make_workload(table: WorkloadTable) -> Workload:
     Raises:
         UserError: a package that it needs is not installed.
     """
-    raise UserError(f"workload '{table.name}': kind '{table.kind}' is not supported")
+    match table.kind:
+        case "llm":
+            if importlib.util.find_spec("httpx") is None:
+                raise UserError(
+                    f"workload '{table.name}' needs the python package 'httpx': "
+                    "pip install 'tinyengine-mcu[llm]'"
+                )
+            from bench_melt.workloads.llm.workload import LlmWorkload
+
+            return LlmWorkload(table)
+        case kind:
+            raise UserError(f"workload '{table.name}': kind '{kind}' is not supported")

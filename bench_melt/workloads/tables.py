@@ -16,7 +16,8 @@ class LlmRunner(Table):
     kind: Literal["embedded", "llama-server", "server", "url"] = "embedded"
     program: TextPath | None = None  # llama-server, server: the binary, for the target's processor
     args: tuple[str, ...] = ()  # server: its arguments, with {model}, {port}, {threads} filled in
-    port: int = Field(default=18080, gt=0, lt=65_536)  # on the target; embedded picks its own
+    url: str | None = Field(default=None, pattern=r"^https?://")  # of a server that runs already
+    port: int = Field(default=0, ge=0, lt=65_536)  # on the target; 0: any
     path: str = "/v1"  # of the API
     api_model: str | None = None  # name that requests give, where the server insists on one
     threads: int = Field(default=1, ge=1, le=256)
@@ -29,6 +30,8 @@ class LlmRunner(Table):
     def _program(self) -> Self:
         if self.kind in ("llama-server", "server") and self.program is None:
             raise ValueError(f"runner kind '{self.kind}' needs a program")
+        if (self.kind == "url") != (self.url is not None):
+            raise ValueError("url belongs to runner kind = 'url', and to it alone")
         return self
 
 
@@ -38,9 +41,11 @@ class Goodput(Table):
     ttft_ms: Milliseconds
     tpot_ms: Milliseconds
     share: float = Field(default=0.9, gt=0, le=1)
-    requests: int = Field(default=20, ge=5, le=10_000)  # per rate that is tried
+    requests: int = Field(default=60, ge=5, le=10_000)  # per rate that is tried
+    arrivals: Literal["uniform", "poisson"] = "uniform"
+    parallel: int = Field(default=4, ge=1, le=256)  # requests that the server may work on at a time
     rate_max_per_s: float = Field(default=16.0, gt=0, le=10_000)
-    precision: float = Field(default=0.05, gt=0, lt=1)  # relative width at which bisection ends
+    precision: float = Field(default=0.02, gt=0, lt=1)  # relative width at which bisection ends
 
 
 class LlmTable(Table):

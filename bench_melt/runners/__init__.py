@@ -1,0 +1,1 @@
+"""Programs that run models, as processes of a machine."""

@@ -1,0 +1,158 @@
+"""A model behind a server on a machine: started, waited for, reached through a tunnel, ended."""
+
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench_melt.targets.machine import Process, Usage
+from bench_melt.workloads.llm.client import Client
+from bench_melt.workloads.tables import LlmRunner
+from bench_melt.workloads.workload import Bench, resolve
+from tinyengine.errors import DeviceError
+
+_POLL_S = 0.005
+_PORTS = (20_000, 40_000)  # of the target: below what systems hand out themselves
+_EMBEDDED_STAGES = ("process", "import", "load")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that is ready.
+
+    process: None where we did not start it. load_ms: from its start until it was ready; None
+    likewise. stages: (name, ms), consecutive, summing to load_ms. started_s: host clock.
+    """
+
+    client: Client
+    process: Process | None
+    load_ms: float | None
+    stages: tuple[tuple[str, float], ...]
+    started_s: float
+
+    def usage(self) -> Usage:
+        """Return its process's memory and processor time, as far as the machine tells."""
+        return self.process.usage() if self.process is not None else Usage()
+
+
+@contextmanager
+def serve(bench: Bench, runner: LlmRunner, *, parallel: int = 1) -> Iterator[Server]:
+    """Have a ready server while the block runs.
+
+    Args:
+        bench: Machine, model and deadline.
+        runner: Who serves.
+        parallel: Requests that it must be able to work on at a time.
+
+    Raises:
+        DeviceError: it does not start or does not become ready; its last words are quoted.
+    """
+    if runner.kind == "url":
+        started_s = time.perf_counter()
+        client = _client(bench, runner, str(runner.url))
+        try:
+            _wait_ready(bench, client, None)
+            yield Server(client, None, None, (), started_s)
+        finally:
+            client.close()
+        return
+    model = bench.machine.deploy(bench.model.path)
+    port = runner.port or secrets.choice(range(*_PORTS))
+    argv = _argv(bench, runner, model, port, parallel)
+    with ExitStack() as stack:
+        started_s = time.perf_counter()
+        process = bench.machine.start(argv, cores=bench.cores)
+        stack.callback(process.kill)
+        clock = _Stages(started_s)
+        if runner.kind == "embedded":
+            for stage in _EMBEDDED_STAGES:
+                process.wait_line(f"stage {stage}", bench.deadline)
+                clock.end(stage)
+            address = process.wait_line("listening ", bench.deadline).partition(" ")[2]
+        else:
+            address = stack.enter_context(bench.machine.tunnel(port))
+        client = _client(bench, runner, address)
+        stack.callback(client.close)
+        _wait_ready(bench, client, process)
+        clock.end("ready")
+        bench.events.add("load", started_s, clock.last_s)
+        yield Server(
+            client, process, (clock.last_s - started_s) * 1000, tuple(clock.stages), started_s
+        )
+
+
+class _Stages:
+    """Consecutive stages: each begins where the one before ended."""
+
+    def __init__(self, start_s: float) -> None:
+        self.last_s = start_s
+        self.stages: list[tuple[str, float]] = []
+
+    def end(self, name: str) -> None:
+        now_s = time.perf_counter()
+        self.stages.append((name, (now_s - self.last_s) * 1000))
+        self.last_s = now_s
+
+
+def _client(bench: Bench, runner: LlmRunner, address: str) -> Client:
+    return Client(address, bench.deadline, path=runner.path, model=runner.api_model)
+
+
+def _argv(bench: Bench, runner: LlmRunner, model: str, port: int, parallel: int) -> Sequence[str]:
+    sizes = {
+        "threads": runner.threads,
+        # llama.cpp shares the context between the slots
+        "context": runner.context * parallel,
+        "batch": runner.batch,
+        "ubatch": runner.ubatch,
+        "parallel": parallel,
+        "gpu-layers": runner.gpu_layers,
+    }
+    if runner.kind == "embedded":
+        if not bench.machine.shares_files:
+            raise DeviceError(
+                f"the embedded runner serves on this computer only, not on '{bench.machine.name}'; "
+                "use kind = 'llama-server' with a program for its processor "
+                "('bench-melt runner build')"
+            )
+        options = [word for name, n in sizes.items() for word in (f"--{name}", str(n))]
+        return [sys.executable, "-m", "bench_melt.runners.embedded", model, *options]
+    program = bench.machine.deploy(resolve(Path(str(runner.program)), bench.folder))
+    if runner.kind == "server":
+        filled = {"model": model, "port": str(port), "threads": str(runner.threads)}
+        return [program, *(_filled(argument, filled) for argument in runner.args)]
+    options = [word for name, n in sizes.items() for word in (_LLAMA_SERVER[name], str(n))]
+    fixed = ["--host", "127.0.0.1", "--port", str(port), "--no-warmup"]
+    return [program, "--model", model, *fixed, *options, *runner.args]
+
+
+_LLAMA_SERVER = {
+    "threads": "--threads",
+    "context": "--ctx-size",
+    "batch": "--batch-size",
+    "ubatch": "--ubatch-size",
+    "parallel": "--parallel",
+    "gpu-layers": "--n-gpu-layers",
+}
+
+
+def _filled(argument: str, values: dict[str, str]) -> str:
+    # not str.format: an argument may hold braces of its own, JSON for instance
+    for name, value in values.items():
+        argument = argument.replace(f"{{{name}}}", value)
+    return argument
+
+
+def _wait_ready(bench: Bench, client: Client, process: Process | None) -> None:
+    while not client.is_ready():
+        if process is not None and (code := process.poll()) is not None:
+            raise DeviceError(
+                f"the server ended with exit code {code} before it was ready; it said: "
+                f"{process.tail()}"
+            )
+        said = f"; it said: {process.tail()}" if process is not None else ""
+        bench.deadline.remaining_s(f"waiting for the server at {client.base} to be ready{said}")
+        time.sleep(_POLL_S)
