@@ -48,14 +48,6 @@ TE_INLINE te_target te_target_of(const te_conv2d *p, int32_t step)
     return target;
 }
 
-/* True where te_scaled_4 needs its general form: it shifts left, or negative values matter, which
- * round away from zero and not upwards. A value that becomes less than lo <= zero either way
- * ends as lo. */
-TE_INLINE int te_is_general(const te_conv2d *p, const te_scale *scale)
-{
-    return scale->left > 0 || p->lo < p->out_zero;
-}
-
 /* round(x / 2^-right), ties away from zero: one less where x is negative, then ties upwards. */
 TE_INLINE int32x4_t te_shifted_4(int32x4_t x, int32_t right)
 {
@@ -64,17 +56,11 @@ TE_INLINE int32x4_t te_shifted_4(int32x4_t x, int32_t right)
 }
 
 /* The int8 values of four sums, in 32 bits. */
-TE_INLINE int32x4_t te_scaled_4(int32x4_t sum, const te_scale *scale, const te_target *target,
-                                int general)
+TE_INLINE int32x4_t te_scaled_4(int32x4_t sum, const te_scale *scale, const te_target *target)
 {
     sum = vqaddq_n_s32(vaddq_n_s32(sum, scale->offset), scale->bias);
-    if (general) {
-        sum = vqrdmulhq_n_s32(vqshlq_r_s32(sum, scale->left), scale->multiplier);
-        sum = te_shifted_4(sum, scale->right);
-    } else {
-        sum = vrshlq_n_s32(vqrdmulhq_n_s32(sum, scale->multiplier), scale->right);
-    }
-    sum = vqaddq_n_s32(sum, target->zero);
+    sum = vqrdmulhq_n_s32(vqshlq_r_s32(sum, scale->left), scale->multiplier);
+    sum = vqaddq_n_s32(te_shifted_4(sum, scale->right), target->zero);
     return vminq_s32(vmaxq_s32(sum, target->lo), target->hi);
 }
 

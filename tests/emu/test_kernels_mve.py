@@ -44,15 +44,23 @@ def conv(
 
 
 def convolutions(rng: cases.Rng) -> Iterator[cases.Case]:
-    """Every length of a row around the register's, every count of pixels, and long rows."""
+    """Every length of a row around the register's, counts of pixels around a round's and a
+    block's, and long rows."""
     one = Window((1, 1), (1, 1), (0, 0, 0, 0), (1, 1))
     for c in (*range(1, 18), 24, 31, 32, 33, 40, 47, 48, 49, 63, 64, 65, 127, 200):
         yield conv(rng, one, (int(rng.integers(1, 6)), int(rng.integers(1, 6))), c, 5)
     for pixels in range(1, 18):
         yield conv(rng, one, (1, pixels), int(rng.choice([3, 16, 20, 40, 70])), 3, -128)
+    for c, k, zero_point_is_lo in product(range(8, 73, 8), (1, 9), (None, -128)):
+        yield conv(rng, one, (2, int(rng.integers(4, 13))), c, k, zero_point_is_lo)
+    for pixels in (63, 64, 65, 66, 129):
+        yield conv(rng, one, (1, pixels), int(rng.choice([24, 72, 80])), 3)
     three = Window((3, 3), (1, 1), (1, 1, 1, 1), (1, 1))
-    for c in (3, 5, 16, 64, 65, 130, 300):
+    for c in (1, 3, 5, 7, 16, 64, 65, 130, 300):
         yield conv(rng, three, (4, 5), c, 4)
+    yield conv(rng, three, (3, 4), 9, 259)
+    for c in (2, 3, 16):
+        yield conv(rng, Window((3, 3), (2, 2), (0, 1, 0, 1), (1, 1)), (14, 33), c, 5)
 
 
 def depthwises(rng: cases.Rng) -> Iterator[cases.Case]:
@@ -61,9 +69,13 @@ def depthwises(rng: cases.Rng) -> Iterator[cases.Case]:
         pad = kernel // 2
         g = Window((kernel, kernel), (stride, stride), (pad, pad, pad, pad), (1, 1))
         yield depthwise(rng, g, (side, side + int(rng.integers(0, 3))), int(rng.integers(1, 19)))
-    for width in (40, 70, 130, 300):
-        g = Window((3, 3), (1, 1), (1, 1, 1, 1), (1, 1))
-        yield depthwise(rng, g, (5, width), 2)
+    for kernel, width in product((1, 3, 5), (40, 70, 130, 300)):
+        pad = kernel // 2
+        g = Window((kernel, kernel), (1, 1), (pad, pad, pad, pad), (1, 1))
+        yield depthwise(rng, g, (7, width), 2)
+    for kernel, stride in product(((1, 7), (8, 8), (7, 6), (2, 3), (4, 4)), (1, 2, 3, 5)):
+        g = Window(kernel, (stride, stride), (0, 1, 1, 0), (1, 1))
+        yield depthwise(rng, g, (13, 14), 3)
 
 
 def depthwise(rng: cases.Rng, g: Window, size: tuple[int, int], c: int) -> cases.Case:

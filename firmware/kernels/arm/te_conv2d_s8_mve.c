@@ -1,243 +1,236 @@
 /* te_conv2d_s8_mve.c - see te_kernels_mve.h.
  *
- * One output channel at a time passes over four pixels at once. A pixel is a column of n products:
- * the channels themselves (1x1), or a copy of its patch on the stack. Rows of weights of up to 48
- * products stay in registers for all pixels.
+ * A pixel is a column of n products: its channels themselves (1x1), or a copy of its patch on the
+ * stack. Columns of up to 64 products meet rows of weights in registers, eight columns a round
+ * (te_held_mve.h); longer ones meet two rows at a time (te_pair_mve.h).
  */
 #include <stddef.h>
 
+#include "te_held_mve.h"
 #include "te_kernels_mve.h"
-#include "te_mve.h"
+#include "te_pair_mve.h"
 
 #if TE_HAS_MVE
 
 enum {
-    TE_COLUMNS = 4,
-    TE_WIDTH = 16,         /* products of one instruction */
-    TE_BUFFER_BYTES = 2304 /* four patches of 3x3 pixels with 64 channels */
+    TE_BUFFER_BYTES = 2304, /* four patches of 3x3 pixels with 64 channels */
+    TE_SUMS_MAX = 256,      /* sums of weights that are kept from block to block */
+    TE_ROW_BYTES = 640      /* rows of weights that are brought into whole registers */
 };
 
-/* The columns hold first n then n_frozen products. */
+/* The columns hold first n then n_frozen products. sums: of the rows of weights, or NULL; known:
+ * they are there. */
 typedef struct te_job {
     const te_conv2d *p;
     const int8_t *weight, *frozen;
     const int32_t *bias, *multiplier, *shift;
     int32_t n, n_frozen;
+    int32_t *sums;
+    int known;
 } te_job;
 
-/* Columns lie `pitch` apart. Behind each of the first `safe` 15 bytes more may be read. */
 typedef struct te_columns {
     const int8_t *x;
-    int32_t pitch, count, safe;
+    int32_t pitch, count;
 } te_columns;
-
-typedef struct te_sums {
-    int32_t a0, a1, a2, a3, weights;
-} te_sums;
-
-/* The sum of n products; of the weights alone where x is NULL. */
-static int32_t te_dot(const int8_t *x, const int8_t *w, int32_t n)
-{
-    int32_t sum = 0;
-    for (; n > 0; n -= TE_WIDTH, w += TE_WIDTH) {
-        const mve_pred16_t rest = vctp8q((uint32_t)n);
-        const int8x16_t row = vldrbq_z_s8(w, rest);
-        if (x == NULL) {
-            sum = vaddvaq_s8(sum, row);
-        } else {
-            sum = vmladavaq_s8(sum, vldrbq_z_s8(x, rest), row);
-            x += TE_WIDTH;
-        }
-    }
-    return sum;
-}
-
-/* Adds n products to the sums of four columns. */
-TE_INLINE te_sums te_dot_4(te_sums s, const int8_t *x, int32_t pitch, const int8_t *w, int32_t n,
-                           int weigh)
-{
-    const int8_t *x1 = x + pitch, *x2 = x1 + pitch, *x3 = x2 + pitch;
-    for (int32_t i = n / TE_WIDTH; i > 0; i--) {
-        const int8x16_t row = vldrbq_s8(w);
-        if (weigh) {
-            s.weights = vaddvaq_s8(s.weights, row);
-        }
-        s.a0 = vmladavaq_s8(s.a0, vldrbq_s8(x), row);
-        s.a1 = vmladavaq_s8(s.a1, vldrbq_s8(x1), row);
-        s.a2 = vmladavaq_s8(s.a2, vldrbq_s8(x2), row);
-        s.a3 = vmladavaq_s8(s.a3, vldrbq_s8(x3), row);
-        w += TE_WIDTH, x += TE_WIDTH, x1 += TE_WIDTH, x2 += TE_WIDTH, x3 += TE_WIDTH;
-    }
-    if (n % TE_WIDTH != 0) {
-        const mve_pred16_t rest = vctp8q((uint32_t)(n % TE_WIDTH));
-        const int8x16_t row = vldrbq_z_s8(w, rest);
-        if (weigh) {
-            s.weights = vaddvaq_s8(s.weights, row);
-        }
-        s.a0 = vmladavaq_s8(s.a0, vldrbq_z_s8(x, rest), row);
-        s.a1 = vmladavaq_s8(s.a1, vldrbq_z_s8(x1, rest), row);
-        s.a2 = vmladavaq_s8(s.a2, vldrbq_z_s8(x2, rest), row);
-        s.a3 = vmladavaq_s8(s.a3, vldrbq_z_s8(x3, rest), row);
-    }
-    return s;
-}
-
-/* The last columns, less than four or not safe, of channel k. */
-static void te_rest(const te_job *job, const te_columns *at, int32_t done, te_scale scale,
-                    int32_t k, int8_t *y)
-{
-    const int32_t n = job->n, m = job->n_frozen, out_c = job->p->out_c;
-    const int8_t *w = job->weight + k * n, *frozen = m > 0 ? job->frozen + k * m : NULL;
-    const te_target target = te_target_of(job->p, out_c);
-    scale.offset = -job->p->in_zero * (te_dot(NULL, w, n) + te_dot(NULL, frozen, m));
-    for (; done < at->count; done += TE_COLUMNS) {
-        const int32_t count = te_min(TE_COLUMNS, at->count - done);
-        int32_t sums[TE_COLUMNS] = {0};
-        for (int32_t i = 0; i < count; i++) {
-            const int8_t *x = at->x + (done + i) * at->pitch;
-            sums[i] = te_dot(x, w, n) + te_dot(x + n, frozen, m);
-        }
-        const int32x4_t q = te_scaled_4(vldrwq_s32(sums), &scale, &target, 1);
-        vstrbq_scatter_offset_p_s32(y + done * out_c, target.steps, q,
-                                    vctp32q((uint32_t)count));
-    }
-}
-
-/* Four columns at a time from column `done` on; returns how many are done. */
-static int32_t te_stream(const te_job *job, const te_columns *at, int32_t done, te_scale scale,
-                         int32_t k, int8_t *y)
-{
-    const int32_t n = job->n, m = job->n_frozen, out_c = job->p->out_c;
-    const int8_t *w = job->weight + k * n, *frozen = job->frozen + k * m;
-    const int8_t *x = at->x + done * at->pitch;
-    const te_target target = te_target_of(job->p, out_c);
-    int weigh = 1;
-    y += done * out_c + k;
-    for (; done + TE_COLUMNS <= at->count; done += TE_COLUMNS) {
-        te_sums s = {0, 0, 0, 0, 0};
-        if (weigh) {
-            s = te_dot_4(s, x, at->pitch, w, n, 1);
-            s = m > 0 ? te_dot_4(s, x + n, at->pitch, frozen, m, 1) : s;
-            scale.offset = -job->p->in_zero * s.weights;
-            weigh = 0;
-        } else {
-            s = te_dot_4(s, x, at->pitch, w, n, 0);
-            s = m > 0 ? te_dot_4(s, x + n, at->pitch, frozen, m, 0) : s;
-        }
-        const int32x4_t q = te_scaled_4(te_four(s.a0, s.a1, s.a2, s.a3), &scale, &target, 1);
-        vstrbq_scatter_offset_s32(y, target.steps, q);
-        x += TE_COLUMNS * at->pitch;
-        y += TE_COLUMNS * out_c;
-    }
-    return done;
-}
-
-/* Rounds of four columns with the row of weights in registers. A pair of sums goes to lanes 0 and
- * 2 or 1 and 3, as pairs of registers move: q6 has the outputs in that order. */
-#define TE_FIRST(sum) "vldrb.8 q4, [%[x]]\n\tvmladav.s8 " sum ", q4, %q[w0]\n\t"
-#define TE_MORE(sum, at, w) "vldrb.8 q4, [%[x], #" at "]\n\tvmladava.s8 " sum ", q4, " w "\n\t"
-#define TE_COLUMN_1(sum) TE_FIRST(sum)
-#define TE_COLUMN_2(sum) TE_COLUMN_1(sum) TE_MORE(sum, "16", "%q[w1]")
-#define TE_COLUMN_3(sum) TE_COLUMN_2(sum) TE_MORE(sum, "32", "%q[w2]")
-#define TE_NEXT "add %[x], %[x], %[pitch]\n\t"
-#define TE_UPWARDS ""
-#define TE_AWAY "vshr.s32 q4, q5, #31\n\tvqadd.s32 q5, q5, q4\n\t"
-#define TE_ROUNDS(column, ties)                                                             \
-    __asm__ volatile("dls lr, %[rounds]\n"                                                  \
-                     "1:\n\t" column("r4") TE_NEXT column("r6") TE_NEXT                     \
-                     "vmov q5[2], q5[0], r4, r6\n\t"                                        \
-                     column("r4") TE_NEXT column("r6") TE_NEXT                              \
-                     "vmov q5[3], q5[1], r4, r6\n\t"                                        \
-                     "vadd.i32 q5, q5, %[bias]\n\t"                                         \
-                     "vqrdmulh.s32 q5, q5, %[multiplier]\n\t" ties                          \
-                     "vrshl.s32 q5, %[right]\n\t"                                           \
-                     "vqadd.s32 q5, q5, %[zero]\n\t"                                        \
-                     "vmax.s32 q5, q5, %q[lo]\n\t"                                          \
-                     "vmin.s32 q5, q5, %q[hi]\n\t"                                          \
-                     "vstrb.32 q5, [%[y], %q[steps]]\n\t"                                   \
-                     "add %[y], %[y], %[step]\n\t"                                          \
-                     "le lr, 1b"                                                            \
-                     : [x] "+&r"(x), [y] "+&r"(y)                                           \
-                     : [rounds] "r"(rounds), [pitch] "r"(at->pitch), [bias] "r"(bias),      \
-                       [multiplier] "r"(scale->multiplier), [right] "r"(scale->right),      \
-                       [zero] "r"(p->out_zero), [step] "r"(step), [w0] "w"(w[0]),           \
-                       [w1] "w"(w[1]), [w2] "w"(w[2]), [lo] "w"(vdupq_n_s32(p->lo)),        \
-                       [hi] "w"(vdupq_n_s32(p->hi)), [steps] "w"(steps)                     \
-                     : "lr", "r4", "r6", "q4", "q5", "memory")
-
-/* All rounds of channel k, which needs no general scaling but maybe ties away from zero. */
-TE_INLINE void te_held(const te_job *job, const te_columns *at, const te_scale *scale, int32_t k,
-                       int width, int8_t *y)
-{
-    const te_conv2d *p = job->p;
-    const int32_t n = job->n, step = TE_COLUMNS * p->out_c, rounds = at->safe / TE_COLUMNS;
-    const int8_t *x = at->x, *row = job->weight + k * n;
-    const uint32_t order[4] = {0u, 2u, 1u, 3u};
-    const uint32x4_t steps = vmulq_n_u32(vldrwq_u32(order), (uint32_t)p->out_c);
-    int8x16_t w[3] = {vdupq_n_s8(0), vdupq_n_s8(0), vdupq_n_s8(0)};
-    int32_t sum = 0;
-#pragma GCC unroll 3
-    for (int i = 0; i < width; i++) {
-        w[i] = vldrbq_z_s8(row + i * TE_WIDTH, vctp8q((uint32_t)(n - i * TE_WIDTH)));
-        sum = vaddvaq_s8(sum, w[i]);
-    }
-    const int32_t bias = scale->bias - p->in_zero * sum;
-    y += k;
-    if (p->lo >= p->out_zero) {
-        if (width == 1) {
-            TE_ROUNDS(TE_COLUMN_1, TE_UPWARDS);
-        } else if (width == 2) {
-            TE_ROUNDS(TE_COLUMN_2, TE_UPWARDS);
-        } else {
-            TE_ROUNDS(TE_COLUMN_3, TE_UPWARDS);
-        }
-    } else if (width == 1) {
-        TE_ROUNDS(TE_COLUMN_1, TE_AWAY);
-    } else if (width == 2) {
-        TE_ROUNDS(TE_COLUMN_2, TE_AWAY);
-    } else {
-        TE_ROUNDS(TE_COLUMN_3, TE_AWAY);
-    }
-}
-
-/* Every sum with the bias stays within 32 bits, and ties need no look at the shift. */
-static int te_is_plain(const te_job *job, const te_scale *scale)
-{
-    const int32_t limit = INT32_C(1) << 30;
-    return scale->left == 0 && scale->bias > -limit && scale->bias < limit &&
-           (scale->right < 0 || job->p->lo >= job->p->out_zero);
-}
-
-/* All output channels of some columns. */
-static void te_multiply(const te_job *job, const te_columns *at, int8_t *y)
-{
-    const int32_t width = job->n_frozen > 0 ? 0 : (job->n + TE_WIDTH - 1) / TE_WIDTH;
-    const int32_t rounds = at->safe / TE_COLUMNS;
-    for (int32_t k = 0; k < job->p->out_c; k++) {
-        const te_scale scale = te_scale_of(job->bias, job->multiplier, job->shift, k);
-        int32_t done = 0;
-        if (rounds > 0 && width <= 3 && width > 0 && te_is_plain(job, &scale)) {
-            if (width == 1) {
-                te_held(job, at, &scale, k, 1, y);
-            } else if (width == 2) {
-                te_held(job, at, &scale, k, 2, y);
-            } else {
-                te_held(job, at, &scale, k, 3, y);
-            }
-            done = rounds * TE_COLUMNS;
-        }
-        done = te_stream(job, at, done, scale, k, y);
-        if (done < at->count) {
-            te_rest(job, at, done, scale, k, y + k);
-        }
-    }
-}
 
 static void te_move(int8_t *to, const int8_t *from, int32_t n)
 {
     for (; n > 0; n -= TE_WIDTH, to += TE_WIDTH, from += TE_WIDTH) {
         const mve_pred16_t rest = vctp8q((uint32_t)n);
         vstrbq_p_s8(to, vldrbq_z_s8(from, rest), rest);
+    }
+}
+
+/* Channel k's row in whole registers, as te_add_pairs wants it. */
+static const int8_t *te_whole_row(const te_job *job, int32_t k, int32_t head, int8_t *to)
+{
+    const int32_t n = job->n, m = job->n_frozen;
+    const int8_t *row = job->weight + k * n;
+    if (head == TE_WIDTH && m == 0) {
+        return row;
+    }
+    int8_t *start = to + TE_WIDTH - head;
+    te_move(start, row, n);
+    te_move(start + n, job->frozen + k * m, m);
+    vstrbq_s8(to, vldrbq_z_s8(start, vctp8q((uint32_t)head)));
+    return to;
+}
+
+/* Sums of channels k and k1 with 2..TE_SUMS columns, the slow way. */
+static void te_any_sums(const te_job *job, const te_columns *at, int32_t k, int32_t k1,
+                        int32_t *sums)
+{
+    const int32_t n = job->n, m = job->n_frozen, pitch = at->pitch;
+    for (int32_t i = 0; i < at->count; i += 2) {
+        const int32_t first = te_min(i, at->count - 2);
+        const int8_t *x = at->x + first * pitch;
+        te_pair s = {0, 0, 0, 0};
+        s = te_add_pair(s, x, x + pitch, job->weight + k * n, job->weight + k1 * n, n);
+        s = te_add_pair(s, x + n, x + pitch + n, job->frozen + k * m, job->frozen + k1 * m, m);
+        sums[first] = s.a0;
+        sums[first + 1] = s.a1;
+        sums[first + TE_SUMS] = s.b0;
+        sums[first + TE_SUMS + 1] = s.b1;
+    }
+}
+
+/* Sums of channels k and k1 with 1..TE_SUMS columns. */
+static void te_sums(const te_job *job, const te_columns *at, int32_t k, int32_t k1, int32_t *sums)
+{
+    const int32_t n = job->n, m = job->n_frozen, count = at->count;
+    const int32_t rest = (n + m - 1) / TE_WIDTH, head = n + m - rest * TE_WIDTH;
+    int8_t rows[2][TE_ROW_BYTES + TE_WIDTH];
+    if (count == 1) {
+        te_pair s = {0, 0, 0, 0};
+        s = te_add_single(s, at->x, job->weight + k * n, job->weight + k1 * n, n);
+        s = te_add_single(s, at->x + n, job->frozen + k * m, job->frozen + k1 * m, m);
+        sums[0] = s.a0;
+        sums[TE_SUMS] = s.b0;
+    } else if (rest == 0 || at->pitch != n + m ||
+               (n + m > TE_ROW_BYTES && (head < TE_WIDTH || m > 0))) {
+        te_any_sums(job, at, k, k1, sums);
+    } else {
+        const te_pairs q = {te_whole_row(job, k, head, rows[0]),
+                            te_whole_row(job, k1, head, rows[1]), head, rest, at->pitch};
+        te_add_pairs(&q, at->x, count / 2, sums);
+        if (count % 2 != 0) {
+            te_add_pairs(&q, at->x + (count - 2) * at->pitch, 1, sums + count - 2);
+        }
+    }
+}
+
+static int32_t te_weight_sum(const te_job *job, int32_t k)
+{
+    const int32_t n = job->n, m = job->n_frozen;
+    return te_row_sum(job->weight + k * n, n) + te_row_sum(job->frozen + k * m, m);
+}
+
+/* Channels k and k1, maybe the same, of all columns. */
+static TE_NOINLINE void te_two_channels(const te_job *job, const te_columns *at, int32_t k,
+                                         int32_t k1, int8_t *y)
+{
+    const te_conv2d *p = job->p;
+    te_scale a = te_scale_of(job->bias, job->multiplier, job->shift, k);
+    te_scale b = te_scale_of(job->bias, job->multiplier, job->shift, k1);
+    int32_t sums[2 * TE_SUMS];
+    if (job->sums != NULL && !job->known) {
+        job->sums[k] = te_weight_sum(job, k);
+        job->sums[k1] = te_weight_sum(job, k1);
+    }
+    a.offset = -p->in_zero * (job->sums != NULL ? job->sums[k] : te_weight_sum(job, k));
+    b.offset = -p->in_zero * (job->sums != NULL ? job->sums[k1] : te_weight_sum(job, k1));
+    for (int32_t done = 0; done < at->count; done += TE_SUMS) {
+        const te_columns some = {at->x + done * at->pitch, at->pitch,
+                                 te_min(TE_SUMS, at->count - done)};
+        te_sums(job, &some, k, k1, sums);
+        te_emit(sums, some.count, &a, p, y + done * p->out_c + k);
+        te_emit(sums + TE_SUMS, some.count, &b, p, y + done * p->out_c + k1);
+    }
+}
+
+/* The row of channel k; joined in `to` where it has two parts. */
+TE_INLINE const int8_t *te_row(const te_job *job, int32_t k, int8_t *to)
+{
+    const int32_t n = job->n, m = job->n_frozen;
+    if (m == 0) {
+        return job->weight + k * n;
+    }
+    te_move(to, job->weight + k * n, n);
+    te_move(to + n, job->frozen + k * m, m);
+    return to;
+}
+
+/* Weights in registers as te_run_rounds wants them; returns their sum. Rows of n products meet
+ * columns of whole registers, or of n = 8, 24, 40, 56 where registers overlap. */
+TE_INLINE int32_t te_hold(const int8_t *row, int32_t n, int pitch, int8x16_t *w)
+{
+    const mve_pred16_t upper = 0xFF00u;
+    int32_t sum = 0;
+    if (pitch == 8) {
+        int8_t both[3 * 8] = {0};
+        vstrbq_p_s8(both + 8, vldrbq_z_s8(row, 0x00FFu), 0x00FFu);
+        w[0] = vldrbq_s8(both + 8);
+        w[1] = vldrbq_s8(both);
+        return vaddvq_s8(w[0]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < pitch / TE_WIDTH; i++) {
+        w[i] = vldrbq_z_s8(row + i * TE_WIDTH, vctp8q((uint32_t)(n - i * TE_WIDTH)));
+        sum = vaddvaq_s8(sum, w[i]);
+    }
+    if (pitch % TE_WIDTH != 0) {
+        w[pitch / TE_WIDTH] = vldrbq_z_s8(row + pitch - TE_WIDTH, upper);
+        sum = vaddvaq_s8(sum, w[pitch / TE_WIDTH]);
+    }
+    return sum;
+}
+
+/* All channels of eight columns or more. */
+TE_INLINE void te_held(const te_job *job, const te_columns *at, int pitch, int8_t *y)
+{
+    const te_conv2d *p = job->p;
+    static const uint16_t order[TE_ROUND] = {0, 4, 2, 6, 1, 5, 3, 7};
+    const int upwards = te_is_upwards(p);
+    const int32_t c = p->out_c, n = job->n + job->n_frozen;
+    const int32_t last = at->count % TE_ROUND != 0 ? at->count - TE_ROUND : 0;
+    int8_t joined[TE_HELD_MAX + TE_WIDTH];
+    te_rounds r;
+    r.step = TE_ROUND * c;
+    r.zero = p->out_zero;
+    r.steps = te_steps_8(order, c);
+    r.w[0] = r.w[1] = r.w[2] = r.w[3] = vdupq_n_s8(0);
+    for (int32_t k = 0; k < c; k++) {
+        const int32_t bias = job->bias[k], shift = job->shift[k];
+        if (!te_is_plain(bias, shift, upwards)) {
+            te_two_channels(job, at, k, k, y);
+            continue;
+        }
+        r.bias = bias - p->in_zero * te_hold(te_row(job, k, joined), n, pitch, r.w);
+        r.multiplier = job->multiplier[k];
+        r.right = shift;
+        r.x = at->x;
+        r.y = y + k;
+        r.count = at->count / TE_ROUND;
+        for (int32_t end = last;; end = 0) {
+            te_run_rounds(&r, pitch, upwards);
+            if (end == 0) {
+                break;
+            }
+            r.x = at->x + last * pitch;
+            r.y = y + last * c + k;
+            r.count = 1;
+        }
+    }
+}
+
+#define TE_CASE(pitch)                \
+    case pitch:                       \
+        te_held(job, at, pitch, y);   \
+        break
+
+/* All output channels of some columns. */
+static void te_multiply(te_job *job, const te_columns *at, int8_t *y)
+{
+    const int32_t c = job->p->out_c;
+    const int fits = at->count >= TE_ROUND && at->pitch % 8 == 0 && c <= TE_STEP_MAX;
+    switch (fits ? at->pitch : 0) {
+        TE_CASE(8);
+        TE_CASE(16);
+        TE_CASE(24);
+        TE_CASE(32);
+        TE_CASE(40);
+        TE_CASE(48);
+        TE_CASE(56);
+        TE_CASE(64);
+    default:
+        for (int32_t k = 0; k < c; k += 2) {
+            te_two_channels(job, at, k, te_min(k + 1, c - 1), y);
+        }
+        job->known = job->sums != NULL;
+    }
+    if (job->p->lo > INT8_MIN || job->p->hi < INT8_MAX) {
+        te_limit(y, job->p->lo, job->p->hi, at->count * c);
     }
 }
 
@@ -266,31 +259,36 @@ static void te_gather(const te_conv2d *p, const int8_t *x, int32_t c, int32_t oy
     }
 }
 
-/* Any window: as many patches at a time as fit the buffer, which has room for over-reading. */
-static void te_patches(const te_job *job, const int8_t *x, int8_t *y)
+/* Any window: as many patches at a time as fit the buffer. The last block is as large as the
+ * others and begins earlier: what overlaps is computed again. */
+static void te_patches(te_job *job, const int8_t *x, int8_t *y)
 {
-    int8_t buffer[TE_BUFFER_BYTES + TE_WIDTH];
+    int8_t buffer[TE_BUFFER_BYTES];
+    int32_t sums[TE_SUMS_MAX];
     const te_conv2d *p = job->p;
-    const int32_t outputs = p->window.out_h * p->window.out_w, pitch = job->n + job->n_frozen;
-    const int32_t fit = TE_BUFFER_BYTES / pitch;
-    const int32_t block = fit >= TE_COLUMNS ? fit / TE_COLUMNS * TE_COLUMNS : fit;
-    int32_t oy = 0, ox = 0;
-    for (int32_t at = 0; at < outputs; at += block) {
-        const int32_t count = te_min(block, outputs - at);
-        for (int32_t i = 0; i < count; i++) {
+    const int32_t width = p->window.out_w, outputs = p->window.out_h * width;
+    const int32_t n = job->n + job->n_frozen;
+    const int32_t pitch = n <= TE_HELD_MAX ? (n + TE_WIDTH - 1) / TE_WIDTH * TE_WIDTH : n;
+    const int32_t fit = TE_BUFFER_BYTES / pitch, even = fit > TE_ROUND ? TE_ROUND : 2;
+    const int32_t block = te_min(fit > 1 ? fit / even * even : fit, outputs);
+    job->sums = p->out_c <= TE_SUMS_MAX ? sums : NULL;
+    for (int32_t done = 0; done < outputs; done += block) {
+        const int32_t first = te_min(done, outputs - block);
+        int32_t oy = first / width, ox = first % width;
+        for (int32_t i = 0; i < block; i++) {
             int8_t *to = buffer + i * pitch;
             te_gather(p, x, p->learn_c, oy, ox, to);
             if (job->n_frozen > 0) {
                 te_gather(p, x + p->learn_c, p->in_c - p->learn_c, oy, ox, to + job->n);
             }
             ox++;
-            if (ox == p->window.out_w) {
+            if (ox == width) {
                 ox = 0;
                 oy++;
             }
         }
-        const te_columns columns = {buffer, pitch, count, count};
-        te_multiply(job, &columns, y + at * p->out_c);
+        const te_columns columns = {buffer, pitch, block};
+        te_multiply(job, &columns, y + first * p->out_c);
     }
 }
 
@@ -308,14 +306,10 @@ void te_conv2d_s8_mve(const te_conv2d *p, const int8_t *x, const int8_t *weight,
 {
 #if TE_HAS_MVE
     const int32_t taps = p->window.kernel_h * p->window.kernel_w, rest_c = p->in_c - p->learn_c;
-    const te_job job = {p,          weight, frozen,           bias,
-                        multiplier, shift,  taps * p->learn_c, frozen ? taps * rest_c : 0};
-    if (te_is_pointwise(&p->window)) {
-        const int32_t count = p->window.out_h * p->window.out_w;
-        /* registers are read whole: up to 15 bytes of the next pixels */
-        const int32_t over = (TE_WIDTH - p->in_c % TE_WIDTH) % TE_WIDTH;
-        const int32_t unsafe = (over + p->in_c - 1) / p->in_c;
-        const te_columns columns = {x, p->in_c, count, count > unsafe ? count - unsafe : 0};
+    te_job job = {p,     weight, frozen, bias, multiplier, shift, taps * p->learn_c,
+                  frozen ? taps * rest_c : 0, NULL, 0};
+    if (te_is_pointwise(&p->window) && (p->in_c % 8 == 0 || p->in_c > TE_HELD_MAX)) {
+        const te_columns columns = {x, p->in_c, p->window.out_h * p->window.out_w};
         te_multiply(&job, &columns, y);
         return;
     }

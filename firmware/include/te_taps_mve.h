@@ -1,0 +1,162 @@
+/* te_taps_mve.h - sums of windows over the plane of one channel: a gathering load takes up to 16
+ * bytes around a point, one instruction multiplies and sums them. Where there are lanes to spare
+ * (spread), two neighbouring outputs share a load: each row of a window is `stride` longer, and the
+ * second output's weights are the first's, shifted.
+ */
+#ifndef TE_TAPS_MVE_H
+#define TE_TAPS_MVE_H
+
+#include "te_mve.h"
+
+#if TE_HAS_MVE
+
+enum { TE_LANES = 16, TE_TAPS = 64, TE_LINE = 4 /* sums may be written behind the last */ };
+
+/* How windows lie in registers. shift: lanes that the second output's weights are behind by, or
+ * 0. */
+typedef struct te_lanes {
+    int32_t count;
+    int shift;
+    uint8_t offsets[TE_TAPS];  /* of the lanes, in the plane */
+    uint16_t lanes[TE_TAPS];   /* of the taps */
+    int8_t w[TE_TAPS + TE_LANES]; /* of one channel, at `shift` and on */
+} te_lanes;
+
+/* A block of outputs: `columns` in each row. */
+typedef struct te_walk {
+    const int8_t *x;
+    int32_t rows, columns, stride;
+    int32_t line; /* from row to row in the plane */
+} te_walk;
+
+#define TE_GATHER(offsets) "vldrb.u8 q0, [%[x], %q[" offsets "]]\n\t"
+#define TE_SUM(sum, w) "vmladav.s8 %[" sum "], q0, %q[" w "]\n\t"
+#define TE_ADD(sum, w) "vmladava.s8 %[" sum "], q0, %q[" w "]\n\t"
+#define TE_STORE "strd %[a], %[b], [%[to]], #8\n\t"
+#define TE_STEP "add %[x], %[x], %[step]\n\t"
+#define TE_WALK(body)                                                          \
+    "1:\n\tdls lr, %[times]\n2:\n\t" body                                      \
+    "le lr, 2b\n\tadd %[x], %[x], %[down]\n\tadd %[to], %[to], %[back]\n\t"    \
+    "subs %[rows], %[rows], #1\n\tbne 1b"
+#define TE_OUT [a] "+Te"(a), [b] "+Te"(b), [x] "+r"(x), [to] "+r"(to), [rows] "+r"(rows)
+/* n outputs a time, which step over the plane together */
+#define TE_IN(n, along)                                                                       \
+    [times] "r"((g->columns + (n)-1) / (n)), [step] "r"(along),                               \
+        [down] "r"(g->line - (g->columns + (n)-1) / (n) * (n)*g->stride),                     \
+        [back] "r"(4 * (g->columns - (g->columns + (n)-1) / (n) * (n)))
+
+/* Up to 16 lanes, spread: four outputs by two loads. */
+static inline void te_sums_16(const te_lanes *t, const te_walk *g, int32_t *to)
+{
+    const int8_t *x = g->x;
+    const uint8x16_t at = vldrbq_u8(t->offsets);
+    const uint8x16_t next = vaddq_n_u8(at, (uint8_t)(2 * g->stride));
+    const int8x16_t w = vldrbq_s8(t->w + t->shift), v = vldrbq_s8(t->w);
+    int32_t rows = g->rows, a = 0, b = 0;
+    __asm__ volatile(TE_WALK(TE_GATHER("at") TE_SUM("a", "w") TE_SUM("b", "v") TE_STORE
+                             TE_GATHER("next") TE_SUM("a", "w") TE_SUM("b", "v") TE_STORE TE_STEP)
+                     : TE_OUT
+                     : TE_IN(4, 4 * g->stride), [at] "w"(at), [next] "w"(next), [w] "w"(w),
+                       [v] "w"(v)
+                     : "lr", "q0", "cc", "memory");
+}
+
+/* Up to 32 lanes, spread: two outputs by two loads. */
+static inline void te_sums_32(const te_lanes *t, const te_walk *g, int32_t *to)
+{
+    const int8_t *x = g->x;
+    const uint8x16_t at = vldrbq_u8(t->offsets), at1 = vldrbq_u8(t->offsets + 16);
+    const int8_t *w = t->w + t->shift, *v = t->w;
+    int32_t rows = g->rows, a = 0, b = 0;
+    __asm__ volatile(TE_WALK(TE_GATHER("at") TE_SUM("a", "w") TE_SUM("b", "v") TE_GATHER("at1")
+                                 TE_ADD("a", "w1") TE_ADD("b", "v1") TE_STEP TE_STORE)
+                     : TE_OUT
+                     : TE_IN(2, 2 * g->stride), [at] "w"(at), [at1] "w"(at1),
+                       [w] "w"(vldrbq_s8(w)), [w1] "w"(vldrbq_s8(w + 16)),
+                       [v] "w"(vldrbq_s8(v)), [v1] "w"(vldrbq_s8(v + 16))
+                     : "lr", "q0", "cc", "memory");
+}
+
+/* Up to 32 taps, each output for itself. */
+static inline void te_sums_2(const te_lanes *t, const te_walk *g, int32_t *to)
+{
+    const int8_t *x = g->x;
+    const uint8x16_t at = vldrbq_u8(t->offsets), at1 = vldrbq_u8(t->offsets + 16);
+    const uint8_t stride = (uint8_t)g->stride;
+    int32_t rows = g->rows, a = 0, b = 0;
+    __asm__ volatile(TE_WALK(TE_GATHER("at") TE_SUM("a", "w") TE_GATHER("at1") TE_ADD("a", "w1")
+                                 TE_GATHER("next") TE_SUM("b", "w") TE_GATHER("next1")
+                                     TE_ADD("b", "w1") TE_STEP TE_STORE)
+                     : TE_OUT
+                     : TE_IN(2, 2 * g->stride), [at] "w"(at), [at1] "w"(at1),
+                       [next] "w"(vaddq_n_u8(at, stride)), [next1] "w"(vaddq_n_u8(at1, stride)),
+                       [w] "w"(vldrbq_s8(t->w)), [w1] "w"(vldrbq_s8(t->w + 16))
+                     : "lr", "q0", "cc", "memory");
+}
+
+/* Up to 49 taps; the last one's product is a scalar's. */
+static inline void te_sums_3(const te_lanes *t, const te_walk *g, int32_t *to)
+{
+    const int8_t *x = g->x;
+    const uint8_t *o = t->offsets;
+    int32_t rows = g->rows, a = 0, b = 0;
+#define TE_THREE(sum)                                                                            \
+    TE_GATHER("at") TE_SUM(sum, "w") TE_GATHER("at1") TE_ADD(sum, "w1") TE_GATHER("at2")         \
+        TE_ADD(sum, "w2") "ldrsb lr, [%[x], %[last]]\n\tmla %[" sum "], lr, %[w3], %[" sum "]\n\t" \
+            TE_STEP
+    /* the loop register is busy: `times` counts in memory's stead */
+    for (; rows > 0; rows--) {
+        int32_t times = (g->columns + 1) / 2;
+        __asm__ volatile("1:\n\t" TE_THREE("a") TE_THREE("b") TE_STORE
+                         "subs %[times], %[times], #1\n\tbne 1b"
+                         : [a] "+Te"(a), [b] "+Te"(b), [x] "+r"(x), [to] "+r"(to),
+                           [times] "+r"(times)
+                         : [step] "r"(g->stride), [last] "r"((int32_t)o[48]),
+                           [w3] "r"((int32_t)t->w[48]), [at] "w"(vldrbq_u8(o)),
+                           [at1] "w"(vldrbq_u8(o + 16)), [at2] "w"(vldrbq_u8(o + 32)),
+                           [w] "w"(vldrbq_s8(t->w)), [w1] "w"(vldrbq_s8(t->w + 16)),
+                           [w2] "w"(vldrbq_s8(t->w + 32))
+                         : "lr", "q0", "cc", "memory");
+        x += g->line - (g->columns + 1) / 2 * 2 * g->stride;
+        to -= g->columns % 2;
+    }
+#undef TE_THREE
+}
+
+/* Up to 64 taps. */
+static inline void te_sums_4(const te_lanes *t, const te_walk *g, int32_t *to)
+{
+    const int8_t *line = g->x;
+    for (int32_t row = 0; row < g->rows; row++, line += g->line) {
+        const int8_t *x = line;
+        for (int32_t i = 0; i < g->columns; i++, x += g->stride) {
+            int32_t sum = 0;
+            for (int32_t k = 0; k < TE_TAPS; k += TE_LANES) {
+                const uint8x16_t at = vldrbq_u8(t->offsets + k);
+                sum = vmladavaq_s8(sum, vldrbq_gather_offset_s8(x, at), vldrbq_s8(t->w + k));
+            }
+            *to++ = sum;
+        }
+    }
+}
+
+/* Brings the weights of one channel together, which lie `step` apart; returns their sum. */
+static inline int32_t te_load_taps(te_lanes *t, const int8_t *from, int32_t step)
+{
+    const uint16x8_t steps = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)step);
+    const uint16_t *lanes = t->lanes;
+    int32_t sum = 0, n = t->count;
+    for (; n >= 8; n -= 8, lanes += 8, from += 8 * step) {
+        const int16x8_t w = vldrbq_gather_offset_s16(from, steps);
+        vstrbq_scatter_offset_s16(t->w, vldrhq_u16(lanes), w);
+        sum = vaddvaq_s16(sum, w);
+    }
+    for (; n > 0; n--, from += step) {
+        t->w[*lanes++] = *from;
+        sum += *from;
+    }
+    return sum;
+}
+
+#endif
+#endif
