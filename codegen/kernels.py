@@ -42,7 +42,7 @@ from tinyengine.ops.row_step import RowStep
 from tinyengine.ops.sgd import Accumulate, SgdF32, SgdI8, SgdI32
 from tinyengine.ops.softmax import Softmax
 from tinyengine.passes.backward import LOSS_LAYER
-from tinyengine.plan.scratch import Data, Scratch, op_scratch
+from tinyengine.plan.scratch import Choice, Data, Kernels, Scratch, by_rows, op_scratch
 
 Phase = Literal["forward", "loss", "input_gradient", "weight_gradient", "update"]
 Variant = Literal["portable", "dsp", "mve"]
@@ -53,12 +53,14 @@ Write = Callable[[Any, Operands], tuple[Call | RowLoop, ...]]
 class Kernel:
     """How an operator's call is written, and the phase of a step that it belongs to.
 
-    scratch: what the plan must give it; by default what the operator says.
+    scratch: what the plan must give it; by default what the operator says. by_channel: whether it
+    goes channel by channel (`Kernels`).
     """
 
     write: Write
     phase: Phase = "forward"
     scratch: Scratch = op_scratch
+    by_channel: Choice = by_rows
 
 
 _FORWARD: Mapping[type[Op], Kernel] = MappingProxyType(
@@ -117,6 +119,7 @@ _DSP: Mapping[type[Op], Kernel] = MappingProxyType(
         Conv2d: Kernel(d.conv2d, scratch=d.conv2d_scratch),
         DepthwiseConv2d: Kernel(d.depthwise_conv2d, scratch=d.depthwise_scratch),
         Add: Kernel(d.add),
+        Rescaled: Kernel(i.rescaled, "input_gradient", d.rescaled_scratch, d.is_by_channel),
         Conv2dBwdWeight: Kernel(w.conv2d_bwd_weight, "weight_gradient", w.gradient_scratch),
         RowStep: Kernel(w.row_step, "weight_gradient", w.step_scratch),
     }
@@ -156,6 +159,16 @@ def scratch_for(variant: Variant) -> Scratch:
         return (kernel.scratch if kernel else op_scratch)(op, sig, data)
 
     return scratch
+
+
+def kernels_for(variant: Variant) -> Kernels:
+    """Return what the planner must know of the kernels of a core of this kind."""
+
+    def by_channel(op: Op, sig: Signature, data: Data) -> bool:
+        kernel = _VARIANTS[variant].get(type(op))
+        return kernel is not None and kernel.by_channel(op, sig, data)
+
+    return Kernels(scratch_for(variant), by_channel)
 
 
 def phase_of(graph: Graph, node: Node) -> Phase:

@@ -17,8 +17,9 @@ from tinyengine.ir.tensor import Array, TensorType
 from tinyengine.ops import fixed
 from tinyengine.ops.add import LEFT_SHIFT, Add, add_parameters
 from tinyengine.ops.conv2d import BIAS, FROZEN, MULTIPLIER, SHIFT, WEIGHT, Conv2d, X
-from tinyengine.ops.depthwise import DepthwiseConv2d
+from tinyengine.ops.depthwise import DepthwiseBwdInput, DepthwiseConv2d
 from tinyengine.ops.op import Op, Signature
+from tinyengine.ops.rescaled import Rescaled
 from tinyengine.plan.scratch import Data
 
 Calls = tuple[Call, ...]
@@ -125,6 +126,45 @@ def depthwise_conv2d(op: DepthwiseConv2d, o: Operands) -> Calls:
     p = _scaled("te_conv2d_dsp", portable[0], made, _band(op, o.sig).rows)
     name = f"te_depthwise_{size}x{size}_s8_dsp"
     return (Call(name, (p, *o.ins[:3], o.outs[0], o.scratch)),)
+
+
+PLANE_PIXELS = 1024  # as te_kernels_dsp.h: of a map that is laid out channel by channel
+PIXELS = 4  # made at a time
+
+
+def is_by_channel(op: Op, sig: Signature, data: Data) -> bool:
+    """Whether the DSP kernel of a gradient goes channel by channel: te_goes_by_channel."""
+    if not isinstance(op, Rescaled) or not isinstance(op.gradient, DepthwiseBwdInput):
+        return False
+    d, d_x, w = sig.ins[0], sig.outs[0], op.gradient.window
+    return (
+        d.shape[3] == d_x.shape[3]
+        and d.shape[0] == 1
+        and w.kernel in ((3, 3), (5, 5), (7, 7))
+        and w.stride in ((1, 1), (2, 2))
+        and w.dilation == (1, 1)
+        and max(w.padding[0], w.padding[2]) < w.kernel[0]
+        and max(d.count // d.shape[3], d_x.count // d_x.shape[3]) <= PLANE_PIXELS
+    )
+
+
+def rescaled_scratch(op: Op, sig: Signature, data: Data) -> int:
+    """Bytes of scratch for a DSP kernel of gradients: pairs of weights and a plane (te_lay_out)."""
+    assert isinstance(op, Rescaled)
+    if not is_by_channel(op, sig, data):
+        return op.scratch_bytes(sig)
+    assert isinstance(op.gradient, DepthwiseBwdInput)
+    w, in_w, rows = op.gradient.window, sig.outs[0].shape[2], sig.ins[0].shape[1]
+    size, stride, left = w.kernel[0], w.stride[0], w.padding[2]
+    pairs, columns, ends = 0, [], []
+    for a in range(stride):
+        first, taps = (a + left) % stride, (size - a + stride - 1) // stride
+        made = math.ceil((in_w - first) / stride / PIXELS) * PIXELS
+        columns.append((first + left - a) // stride - taps + 1)
+        ends.append(columns[-1] + made + taps)
+        pairs += size * max(taps - 1, 1)
+    pitch = max(-(-(end - min(0, *columns)) // 2) * 2 for end in ends)
+    return 4 * pairs + 2 * pitch * rows
 
 
 def add(op: Add, o: Operands) -> Calls:

@@ -72,4 +72,17 @@ void te_conv2d_s8_bwd_input_s8_dsp(const te_conv2d_grad *p, const int8_t *d_y,
                                    const int8_t *frozen, const int32_t *e_d, int32_t *state,
                                    int8_t *d_x, int32_t *e, int32_t *scratch);
 
+/* As without `_dsp`, but channel by channel where te_goes_by_channel: there d_x may be d_y and must
+ * not meet it otherwise. scratch: pairs of weights, and a channel of d_y as 16-bit numbers, in
+ * lines of te_lay_out's pitch. */
+enum { TE_PLANE_PIXELS = 1024 }; /* of larger maps portable kernels go by rows */
+void te_depthwise_s8_bwd_input_s16_dsp(const te_conv2d *p, const int16_t *d_y,
+                                       const int8_t *weight, const int32_t *multiplier,
+                                       const int32_t *shift, const int32_t *e_d, int32_t *state,
+                                       int16_t *d_x, int32_t *e, int32_t *scratch);
+void te_depthwise_s8_bwd_input_s8_dsp(const te_conv2d *p, const int8_t *d_y, const int8_t *weight,
+                                      const int32_t *multiplier, const int32_t *shift,
+                                      const int32_t *e_d, int32_t *state, int8_t *d_x, int32_t *e,
+                                      int32_t *scratch);
+
 #endif

@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from tests.hostc.integer_cases import gradient, integer_cases, pointwise_gradients
+from tests.hostc.integer_cases import (
+    depthwise_gradients,
+    gradient,
+    integer_cases,
+    pointwise_gradients,
+)
 from tests.hostc.kernel_cases import Case, Operand, all_cases, i8, requantisation, weight
 from tests.hostc.weight_cases import WEIGHT_KINDS, weight_gradients
 from tinyengine.ir.tensor import Array, DType, TensorType
@@ -45,6 +50,17 @@ DEPTHWISE: tuple[tuple[int, int, tuple[int, int, int, int], tuple[int, int, int]
     *((s, t, (s // 2,) * 4, (40, 37, 5)) for s in (3, 5, 7) for t in (1, 2)),  # bands
     (3, 1, (0, 0, 0, 0), (3, 3, 4)),
     (7, 2, (6, 0, 6, 0), (1, 1, 4)),
+)
+
+
+# the same for their input gradients: a map too large for a plane, padding that is too wide
+GRADIENTS = (
+    *(case for case in DEPTHWISE if case[2][0] < case[0]),
+    *((s, 1, (0, 0, 0, 0), (s, s + n, 3)) for s in (3, 5, 7) for n in (0, 1, 6)),
+    *((s, 1, (s - 1,) * 4, (1, n, 2)) for s in (3, 5, 7) for n in (1, 4, 5)),
+    *((s, 2, (1, 0, p, 0), (7, 11, 3)) for s in (3, 5, 7) for p in range(s)),
+    *((s, t, (s // 2,) * 4, (32, 32, 1)) for s in (3, 7) for t in (1, 2)),
+    (3, 1, (3, 3, 3, 3), (3, 3, 4)),
 )
 
 
@@ -141,6 +157,7 @@ def dsp_cases(seed: int) -> list[Case]:
     found += [case for case in usual if case.op.kind in KINDS]
     integers = [case for case in integer_cases(usual, rng) if case.op.kind in KINDS]
     found += [*integers, *pointwise_gradients(rng), *weight_gradients(rng)]
+    found += depthwise_gradients(rng, GRADIENTS)
     found.append(next(case for case in usual if case.op.kind == "softmax_xent"))
     for case in found:
         case.op.check(case.signature())

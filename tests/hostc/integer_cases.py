@@ -26,6 +26,7 @@ from tinyengine.ops.sgd import Accumulate, G, SgdI8, SgdI32
 from tinyengine.ops.window import Window
 
 FORMATS = (DType.I16, DType.I8)
+Shape = tuple[int, int, tuple[int, int, int, int], tuple[int, int, int]]
 MOVES = (Reshape, Transpose, Crop, GatherChannels, MaskGrad)
 
 
@@ -45,6 +46,17 @@ def pointwise_gradients(rng: Rng) -> list[Case]:
         parts = split(rng, weight(rng, (k, 1, 1, c)))
         ins = (d, parts[0], f32(rng, (k,)), *parts[1:])
         found.append(Case(Conv2dBwdInput(Window((1, 1))), ins, (grad((1, 1, pixels, c)),)))
+    return list(integer_cases(found + found[1:], rng))
+
+
+def depthwise_gradients(rng: Rng, shapes: Sequence[Shape]) -> list[Case]:
+    """Input gradients of depthwise convolutions: (size, stride, padding, input (h, w, c)) each."""
+    found = []
+    for size, stride, pads, (h, w, c) in shapes:
+        g = Window((size, size), (stride, stride), pads)
+        d = f32(rng, (1, *g.out_size((h, w)), c))
+        ins = (d, weight(rng, (1, size, size, c)), f32(rng, (c,)))
+        found.append(Case(DepthwiseBwdInput(g), ins, (grad((1, h, w, c)),)))
     return list(integer_cases(found + found[1:], rng))
 
 

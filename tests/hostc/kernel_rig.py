@@ -11,7 +11,7 @@ import numpy as np
 from codegen.board import load_board
 from codegen.build import C_FLAGS, SANITIZE_FLAGS
 from codegen.emit import emit
-from codegen.kernels import Variant, scratch_for
+from codegen.kernels import Variant, kernels_for
 from codegen.paths import firmware_dir
 from tests.hostc.kernel_cases import Case, Operand
 from tinyengine.compiled import Compiled
@@ -20,7 +20,7 @@ from tinyengine.ir.tensor import Array, DType, Role, TensorType
 from tinyengine.ops.layout import Reshape
 from tinyengine.ops.loss import SoftmaxXent
 from tinyengine.plan.plan import Plan, Slot
-from tinyengine.plan.scratch import constants
+from tinyengine.plan.scratch import Kernels, constants
 from tinyengine.sim.run_plan import pack
 from tinyengine.update.scheme import Learning, Scheme
 
@@ -89,7 +89,7 @@ class _Layout:
 
 
 def make_rig(cases: list[Case], seed: int, variant: Variant = "portable") -> Rig:
-    b, layout = Builder(NAME), _Layout()
+    b, layout, kernels = Builder(NAME), _Layout(), kernels_for(variant)
     layout.slots["x"] = layout.slot(8)
     b.input("x", TensorType((1, 8), DType.I8))
     for name, dtype in (
@@ -101,12 +101,12 @@ def make_rig(cases: list[Case], seed: int, variant: Variant = "portable") -> Rig
         b.input(name, TensorType((), dtype))
     data: dict[str, Array] = {}
     for number, case in enumerate(cases):
-        _add(b, layout, data, case, number)
+        _add(b, layout, data, case, number, kernels)
     loss = next(n for n in b.nodes if isinstance(n.op, SoftmaxXent))
     b.outputs = [loss.outputs[0], loss.outputs[1]]
     train = b.build()
     for node in train.nodes:
-        scratch = scratch_for(variant)(node.op, train.signature(node), constants(train, node))
+        scratch = kernels.scratch(node.op, train.signature(node), constants(train, node))
         layout.scratch.append(layout.slot(scratch) if scratch else None)
     infer, infer_slots = _inference(layout)
     size = layout.top
@@ -129,7 +129,9 @@ def _inference(layout: _Layout) -> tuple[Graph, dict[str, Slot]]:
     return b.build(), {"x": layout.slots["x"], "y": layout.slot(8)}
 
 
-def _add(b: Builder, layout: _Layout, data: dict[str, Array], case: Case, number: int) -> None:
+def _add(
+    b: Builder, layout: _Layout, data: dict[str, Array], case: Case, number: int, kernels: Kernels
+) -> None:
     layer = f"case{number}"
     names = []
     for index, operand in enumerate(case.ins):
@@ -142,7 +144,7 @@ def _add(b: Builder, layout: _Layout, data: dict[str, Array], case: Case, number
     outs = [f"{layer}.out{i}" for i in range(len(case.outs))]
     for name, type_ in zip(outs, case.outs, strict=True):
         b.value(name, type_, Role.GRADIENT)
-    shared = [names[i] for i in case.op.inplace(sig) if names[i] in layout.slots]
+    shared = [names[i] for i in kernels.inplace(case.op, sig, ()) if names[i] in layout.slots]
     shared = [n for n in shared if b.type(n).nbytes == case.outs[0].nbytes]
     made = outs[: len(outs) - len(olds)]  # next states come last
     b.updates += zip(olds, outs[len(made) :], strict=True)

@@ -15,8 +15,10 @@ from tinyengine.ir.tensor import DType, TensorType
 from tinyengine.ops.depthwise import DepthwiseBwdInput
 from tinyengine.ops.op import Signature
 from tinyengine.ops.window import Window
+from tinyengine.plan.arena import make_plan
 from tinyengine.plan.check import check_plan
 from tinyengine.plan.plan import Slot
+from tinyengine.plan.scratch import Kernels
 from tinyengine.sim.run_plan import FlatMachine
 from tinyengine.sim.train import Trainer
 
@@ -102,3 +104,22 @@ def test_training_with_overlap_equals_the_simulator(gradients: str) -> None:
         loss = machine.run(dict(zip(plan.graph.inputs, scalars, strict=True)))
         assert trainer.step(x, label) == float(loss[plan.graph.outputs[0]])
         assert all(np.array_equal(machine.state[n], a) for n, a in trainer.state().items())
+
+
+def test_a_kernel_by_channels_works_in_place_or_apart() -> None:
+    kernels = Kernels(by_channel=lambda op, sig, data: isinstance(op, DepthwiseBwdInput))
+    made = chained(biases=9).train
+    assert made is not None
+    plan = make_plan(made.graph, kernels=kernels)
+    check_plan(plan, kernels)
+    same, apart = 0, 0
+    for node in plan.graph.nodes:
+        if isinstance(node.op, DepthwiseBwdInput):
+            d, d_x = plan.slots[node.inputs[0]], plan.slots[node.outputs[0]]
+            same += d == d_x
+            apart += d.end <= d_x.offset or d_x.end <= d.offset
+            for offset in {d_x.offset - 8, d.offset + 8} if d == d_x else {max(d.end - 8, 0)}:
+                slots = {**plan.slots, node.outputs[0]: Slot(offset, d_x.nbytes)}
+                with pytest.raises(InternalError):
+                    check_plan(replace(plan, slots=MappingProxyType(slots)), kernels)
+    assert (same, apart) == (2, 1)  # all at stride 1 in place

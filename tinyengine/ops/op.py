@@ -84,8 +84,8 @@ class Op:
     def lead_bytes(self, sig: Signature) -> int | None:
         """How many bytes before input 0 output 0 must begin to be written over it; None: never.
 
-        A promise of every kernel of the operator: output rows are made in order, and a row is
-        written only where input rows lie that no later output row needs.
+        A promise of every kernel of the operator that does not go by channels: output rows are made
+        in order, and a row is written only where input rows lie that no later output row needs.
         """
         return None
 

@@ -11,7 +11,7 @@ from tinyengine.plan.place import alive_bytes, joint_bytes, place
 from tinyengine.plan.plan import Plan, Slot, aligned
 from tinyengine.plan.rows import Reach, Rows, stream_rows
 from tinyengine.plan.schedule import schedule
-from tinyengine.plan.scratch import Scratch, op_scratch
+from tinyengine.plan.scratch import PORTABLE, Kernels
 from tinyengine.plan.search import Range, choose_streams, is_range
 
 MIN_SAVING_BYTES = 1024  # a stream's table and calls cost flash: for less RAM they are not worth it
@@ -21,20 +21,20 @@ def make_plan(
     graph: Graph,
     ranges: Sequence[Range] | None = None,
     beside: Plan | None = None,
-    scratch_of: Scratch = op_scratch,
+    kernels: Kernels = PORTABLE,
 ) -> Plan:
     """Schedule the graph and give every arena value a slot.
 
     ranges: (first, end) of the nodes that run row by row, none overlapping; None: the planner
     finds those that need the least memory. beside: a plan that shares the arena; its memory is
-    there in any case, and where its streams do here too, code is shared. scratch_of: what each
-    node's kernel needs while it runs.
+    there in any case, and where its streams do here too, code is shared. kernels: of the
+    core that the code is for.
 
     Raises:
         ValueError: a range that cannot run row by row.
     """
     graph = schedule(graph)
-    reach = Reach(graph, scratch_of)
+    reach = Reach(graph, kernels)
     if ranges is not None:
         wrong = [r for r in ranges if not is_range(reach, *r)]
         if wrong:
@@ -65,7 +65,7 @@ def _same_ranges(graph: Graph, beside: Plan | None) -> list[list[Range]]:
 
 def _plan(reach: Reach, streams: Sequence[Rows]) -> Plan:
     graph = reach.graph
-    found = buffers(graph, streams, reach.scratch_of)
+    found = buffers(graph, streams, reach.kernels)
     offsets = place(found)
     slots = {
         name: Slot(offset, b.nbytes if name.startswith("#") else graph.type(name).nbytes)

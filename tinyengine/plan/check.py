@@ -12,9 +12,10 @@ from tinyengine.errors import InternalError
 from tinyengine.ir.tensor import Array
 from tinyengine.plan.check_rows import check_stream
 from tinyengine.plan.plan import Plan, Slot
+from tinyengine.plan.scratch import PORTABLE, Kernels, constants
 
 
-def check_plan(plan: Plan) -> None:
+def check_plan(plan: Plan, kernels: Kernels = PORTABLE) -> None:
     """Raise InternalError where a value would be read after its bytes were given away."""
     graph = plan.graph
     numbers = {name: i + 1 for i, name in enumerate(plan.slots)}
@@ -40,7 +41,7 @@ def check_plan(plan: Plan) -> None:
             for name in node.inputs:
                 if name in plan.slots:
                     _read(plan, owner, name, numbers, f"{where} over its scratch")
-        shared = _may_share(plan, step)
+        shared = _may_share(plan, step, kernels)
         for name in node.outputs:
             if name not in plan.slots:
                 continue
@@ -59,16 +60,17 @@ def check_plan(plan: Plan) -> None:
             _read(plan, owner, name, numbers, "the end")
 
 
-def _may_share(plan: Plan, step: int) -> set[str]:
-    """Inputs over which output 0 may be written, because the operator allows it.
+def _may_share(plan: Plan, step: int, kernels: Kernels) -> set[str]:
+    """Inputs over which output 0 may be written, because the kernel allows it.
 
     On the same bytes exactly, or over input 0 from enough bytes before it on.
     """
     node = plan.graph.nodes[step]
-    allowed = node.op.inplace(plan.graph.signature(node))
+    asked = (node.op, plan.graph.signature(node), constants(plan.graph, node))
+    allowed = kernels.inplace(*asked)
     out = plan.slots.get(node.outputs[0])
     shared = {node.inputs[i] for i in allowed if plan.slots.get(node.inputs[i]) == out}
-    lead = node.op.lead_bytes(plan.graph.signature(node))
+    lead = kernels.lead_bytes(*asked)
     first = plan.slots.get(node.inputs[0])
     if lead is not None and out and first and first.offset - out.offset >= lead:
         shared.add(node.inputs[0])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tinyengine.ir.graph import Graph
 from tinyengine.plan.plan import aligned, in_arena, storage
-from tinyengine.plan.scratch import Scratch, constants, op_scratch
+from tinyengine.plan.scratch import PORTABLE, Kernels, constants
 
 if TYPE_CHECKING:
     from tinyengine.plan.rows import Rows
@@ -53,14 +53,14 @@ def moments(graph: Graph, streams: Sequence[Rows]) -> list[int]:
 
 
 def buffers(
-    graph: Graph, streams: Sequence[Rows] = (), scratch_of: Scratch = op_scratch
+    graph: Graph, streams: Sequence[Rows] = (), kernels: Kernels = PORTABLE
 ) -> list[Buffer]:
     """One buffer per group of values that share memory, in order of first use; scratch has its own.
 
     Scratch of step i, and the line buffers of a stream that begins there, is the buffer whose only
     name is `#i`.
     """
-    collector = _Collector(graph, moments(graph, streams), scratch_of)
+    collector = _Collector(graph, moments(graph, streams), kernels)
     starts = {rows.stream.first: rows for rows in streams}
     inside = {i for r in streams for i in range(r.stream.first + 1, r.stream.end)}
     for name in graph.inputs:
@@ -77,8 +77,8 @@ def buffers(
 class _Collector:
     """Gathers buffers in order of execution."""
 
-    def __init__(self, graph: Graph, when: list[int], scratch_of: Scratch) -> None:
-        self.graph, self.scratch_of = graph, scratch_of
+    def __init__(self, graph: Graph, when: list[int], kernels: Kernels) -> None:
+        self.graph, self.kernels = graph, kernels
         self.last = {name: when[i] if when else 0 for name, i in last_uses(graph).items()}
         self.needed = in_arena(graph) - set(storage(graph))
         self.found: dict[str, Buffer] = {}
@@ -91,23 +91,24 @@ class _Collector:
 
     def node(self, step: int) -> None:
         graph, node = self.graph, self.graph.nodes[step]
-        sig = graph.signature(node)
+        sig, data = graph.signature(node), constants(graph, node)
+        inplace = self.kernels.inplace(node.op, sig, data)
         for index, out in enumerate(node.outputs):
             if out not in self.needed:
                 continue
-            hosts = [node.inputs[i] for i in node.op.inplace(sig)] if index == 0 else []
+            hosts = [node.inputs[i] for i in inplace] if index == 0 else []
             fits = (n for n in hosts if graph.type(n).nbytes == graph.type(out).nbytes)
             host = next((n for n in fits if self.dies(n, step)), None)
             if host is None:
                 self.new(out, graph.type(out).nbytes, step)
-                lead = node.op.lead_bytes(sig) if index == 0 else None
+                lead = self.kernels.lead_bytes(node.op, sig, data) if index == 0 else None
                 if lead is not None and self.dies(node.inputs[0], step):
                     self.lay_over(out, node.inputs[0], lead)
             else:
                 buffer = self.found[out] = self.found[host]
                 buffer.names.append(out)
                 buffer.last = self.last[out]
-        if scratch := self.scratch_of(node.op, sig, constants(graph, node)):
+        if scratch := self.kernels.scratch(node.op, sig, data):
             self.new(f"#{step}", scratch, step)
 
     def stream(self, rows: Rows) -> None:

@@ -20,17 +20,17 @@ from tinyengine.ir.tensor import Array
 from tinyengine.plan.lifetime import last_uses
 from tinyengine.plan.place import Task
 from tinyengine.plan.plan import MakeRow, Slide, Slot, Stream, aligned
-from tinyengine.plan.scratch import Scratch, constants, op_scratch
+from tinyengine.plan.scratch import PORTABLE, Kernels, constants
 
 
 class Reach:
     """Which input rows each output row of each node of a graph needs; computed once per node.
 
-    last: the last step that uses each value. scratch_of: what a node's kernel needs for a row.
+    last: the last step that uses each value.
     """
 
-    def __init__(self, graph: Graph, scratch_of: Scratch = op_scratch) -> None:
-        self.graph, self.last, self.scratch_of = graph, last_uses(graph), scratch_of
+    def __init__(self, graph: Graph, kernels: Kernels = PORTABLE) -> None:
+        self.graph, self.last, self.kernels = graph, last_uses(graph), kernels
         self._found: dict[int, tuple[tuple[tuple[int, int] | None, ...], ...] | None] = {}
 
     def rows(self, step: int) -> tuple[tuple[tuple[int, int] | None, ...], ...] | None:
@@ -87,7 +87,7 @@ class _Scheduler:
 
     def __init__(self, reach: Reach, first: int, end: int) -> None:
         self.graph, self.first, self.end = reach.graph, first, end
-        self.scratch_of = reach.scratch_of
+        self.scratch_of = reach.kernels.scratch
         self.nodes = self.graph.nodes[first:end]
         made = {node.outputs[0]: i + 1 for i, node in enumerate(self.nodes)}
         self.needs: list[list[list[tuple[int, int, int]]]] = []  # node, row -> (value, first, end)

@@ -78,9 +78,7 @@ class _Search:
         Smaller is better.
         """
         streams = [rows for r in chosen if (rows := self.rows(r))]
-        alive = alive_bytes(
-            buffers(self.graph, streams, self.reach.scratch_of), len(self.graph.nodes)
-        )
+        alive = alive_bytes(buffers(self.graph, streams, self.reach.kernels), len(self.graph.nodes))
         at = int(alive.argmax())
         region = next((r for r in chosen if r[0] <= at < r[1]), (at, at + 1))
         count = sum(len(rows.stream.rows) for rows in streams)
