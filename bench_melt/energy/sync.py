@@ -22,6 +22,8 @@ DRIFT_MAX = 0.01  # an uncalibrated RC oscillator
 _STEP_AFTER_S = 0.02  # a load of unknown length lasts at least so long
 _FLANK_S = (0.2, 1.0)  # steady power around a mark: at least as long as it, within these
 _PLACES = 80  # looked at per mark
+_TRUSTED = 12  # taken as certain, per mark, to look for the others from there
+_RATE_USUAL = 5e-4
 _LINES = 120  # tried against the whole log
 _GOOD = 0.5
 _SIGNIFICANT = 40.0  # variance ratio of a step over noise, times samples
@@ -140,7 +142,31 @@ def _search(
         for choice, likeness in _lines(places, shapes)
     )
     found = [one for one in tried if one is not None]
+    if len(shapes) > 1:
+        found += _predicted(power, shapes, blocks_s, places)
     return max(found, key=lambda one: one.score, default=None)
+
+
+def _predicted(
+    power: Power, shapes: list[Shape], blocks_s: list[Floats], places: list[_Places]
+) -> list[_Found]:
+    """Trust one mark's place, and look for the others near where equal rates put them.
+
+    That finds marks with an edge that does not show, next to a phase of the same power.
+    """
+    span_s = shapes[-1].start_s - shapes[0].start_s
+    window_s = min(max(12 * power.step_s, _RATE_USUAL * span_s), _EDGE_WINDOW_S)
+    found = []
+    for shape, place in zip(shapes, places, strict=True):
+        for at_s, likeness in zip(place.time_s[:_TRUSTED], place.quality, strict=False):
+            own, _ = _edges_of(power, shape, float(at_s))
+            if own:
+                ahead_s = own[0][1].time_s - own[0][0]
+                choice = tuple(other.start_s + ahead_s for other in shapes)
+                like = float(likeness)
+                line = _line_found(power, shapes, blocks_s, choice, like, window_s)
+                found += [line] if line else []
+    return found
 
 
 def _places(power: Power, shape: Shape, within_s: float) -> _Places:
@@ -248,6 +274,7 @@ def _line_found(
     blocks_s: list[Floats],
     choice: Choice,
     likeness: float,
+    window_s: float = _EDGE_WINDOW_S,
 ) -> _Found | None:
     """Refine a choice of places to edges, and score it: 1 is best.
 
@@ -258,7 +285,7 @@ def _line_found(
     notes: list[str] = []
     for index, (shape, place_s) in enumerate(zip(shapes, choice, strict=True)):
         if place_s is not None:
-            own, note = _edges_of(power, shape, place_s)
+            own, note = _edges_of(power, shape, place_s, window_s)
             edges += [(index, time_s, edge) for time_s, edge in own]
             notes += [note] if note else []
     if not edges:
@@ -269,17 +296,22 @@ def _line_found(
     explained = power.explained([clock.to_meter(block) for block in blocks_s])
     clarity = sum(edge.clarity for _, _, edge in edges) / len(edges)
     seen = len({index for index, _, _ in edges}) / len(shapes)
-    drifts = 0.2 * min(abs(clock.drift or 0.0) / DRIFT_MAX, 1.0)
-    return _Found(tuple(edges), (explained + clarity + likeness) / 3 * seen - drifts, tuple(notes))
+    odd = 0.2 * min(abs(clock.drift or 0.0) / DRIFT_MAX, 1.0)
+    # a mark is a load, not a pause; constant power between edges tells the two not apart
+    loads = [(edge.height_w > 0) == (at_s == shapes[k].start_s) for k, at_s, edge in edges]
+    odd += 0.1 * (1 - sum(loads) / len(loads))
+    return _Found(tuple(edges), (explained + clarity + likeness) / 3 * seen - odd, tuple(notes))
 
 
-def _edges_of(power: Power, shape: Shape, place_s: float) -> tuple[list[tuple[float, Edge]], str]:
+def _edges_of(
+    power: Power, shape: Shape, place_s: float, window_s: float = _EDGE_WINDOW_S
+) -> tuple[list[tuple[float, Edge]], str]:
     """Return the edges of a mark near a place, each with its time in the events' clock.
 
     Both where they are as far apart as the log says and of opposite sign; else the clearer one: the
     load may stay after the mark, or begin unseen after a phase of the same power.
     """
-    window_s = max(_EDGE_WINDOW_S, 12 * power.step_s)
+    window_s = max(window_s, 12 * power.step_s)
     if not shape.during_s:
         edge = power.edge_near(place_s, min(shape.before_s, window_s), min(shape.after_s, window_s))
         return ([(shape.start_s, edge)] if edge else []), ""

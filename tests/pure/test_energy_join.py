@@ -107,6 +107,21 @@ def test_marks_of_any_length_and_height(length_s: float, sync_w: float) -> None:
         assert np.abs(error).max() <= 0.03 and report.marks_found == 2
 
 
+@pytest.mark.parametrize("gap_s", [0.0, 0.005])
+def test_marks_that_touch_phases(gap_s: float) -> None:
+    """No quiet between a mark and a phase, which may have the mark's own power."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        spans, at = [("sync", 0.5, 0.6, 3.0)], 0.6
+        for _ in range(100):
+            spans.append(("p", at, at + 0.005, rng.uniform(1, 5)))
+            at += 0.005 + gap_s
+        spans.append(("sync", at - gap_s, at - gap_s + 0.1, 3.0))
+        made = Scene(0.5, tuple(spans), at + 0.6)
+        error, _ = joined(made, vary(BAD, noise=0.005, phase=rng.random()), rng)
+        assert np.abs(error).max() <= 0.03, seed
+
+
 def test_marks_without_an_end() -> None:
     for seed in range(6):
         rng = np.random.default_rng(seed)
