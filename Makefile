@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 TOOLS := $(VENV)/.tools-installed
 STAMP126 := $(VENV126)/.installed
 # what another choice of extras would change: make EXTRAS=dev setup
-EXTRAS := dev,data,litert,llm
+EXTRAS := dev,data,litert,llm,report
 PYTEST_JOBS := 2
 
 .DEFAULT_GOAL := help
@@ -66,7 +66,7 @@ $(STAMP126): pyproject.toml .ci/venv .ci/python
 	@mkdir -p $(VENV126); \
 	if python=$$(.ci/python 11 12); then \
 	    echo "installing into $(VENV126) ..."; \
-	    .ci/venv $(VENV126) "$$python" -e '.[dev,data,tflite-runtime,llm]' 'numpy==1.26.*'; \
+	    .ci/venv $(VENV126) "$$python" -e '.[dev,data,tflite-runtime,llm,report]' 'numpy==1.26.*'; \
 	elif [ "$$CI" = true ]; then \
 	    echo "error: numpy 1.26 needs python 3.11 or 3.12, neither is on the PATH" >&2; exit 1; \
 	else \
