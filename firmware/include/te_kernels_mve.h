@@ -33,6 +33,10 @@ void te_conv2d_s8_bwd_input_s16_mve(const te_conv2d_grad *p, const int16_t *d_y,
                                     const int8_t *weight, const int16_t *scale,
                                     const int8_t *frozen, const int32_t *e_d, int32_t *state,
                                     int16_t *d_x, int32_t *e, int32_t *scratch);
+void te_conv2d_s8_bwd_input_s8_mve(const te_conv2d_grad *p, const int8_t *d_y,
+                                   const int8_t *weight, const int16_t *scale,
+                                   const int8_t *frozen, const int32_t *e_d, int32_t *state,
+                                   int8_t *d_x, int32_t *e, int32_t *scratch);
 void te_depthwise_s8_bwd_input_s16_mve(const te_conv2d *p, const int16_t *d_y,
                                        const int8_t *weight, const int32_t *multiplier,
                                        const int32_t *shift, const int32_t *e_d, int32_t *state,

@@ -25,23 +25,31 @@ static TE_NOINLINE void te_step_each(const te_bias_job *job, int32_t i, int32_t 
     }
 }
 
-/* down: minus what is shifted right beyond a word */
-TE_INLINE int32x4_t te_step_4(int32x4_t g, uint32x4_t rate, int32x4_t down, uint32x4_t number)
+/* floor((-g * rate + random) / 2^right); over: right - 32, from -31 to TE_SHIFT_MOST */
+TE_INLINE int32x4_t te_step_4(int32x4_t g, uint32x4_t rate, int32x4_t over, uint32x4_t number)
 {
     const uint32x4_t fraction = vandq_u32(rate, vdupq_n_u32(0x7FFFFF));
     const uint32x4_t whole = vorrq_n_u32(fraction, 0x800000);
-    const int32x4_t mantissa = vnegq_s32(vreinterpretq_s32_u32(whole));
-    const int32x4_t high = vmulhq_s32(g, mantissa);
+    const int32x4_t mantissa = vnegq_s32(vreinterpretq_s32_u32(whole)), none = vdupq_n_s32(0);
+    const int32x4_t high = vmulhq_s32(g, mantissa), down = vminq_s32(vnegq_s32(over), none);
     const uint32x4_t low = vreinterpretq_u32_s32(vmulq_s32(g, mantissa));
-    const int32x4_t left = vshlq_s32(high, vaddq_n_s32(down, TE_WORD_BITS));
-    const uint32x4_t lower = vorrq_u32(vshlq_u32(low, down), vreinterpretq_u32_s32(left));
-    return te_carried(vshlq_s32(high, down), lower, te_mix32_4(number));
+    const int32x4_t rest = vshlq_s32(high, vaddq_n_s32(down, TE_WORD_BITS));
+    const uint32x4_t lower = vorrq_u32(vshlq_u32(low, down), vreinterpretq_u32_s32(rest));
+    const int32x4_t less = vminq_s32(over, none), left = vnegq_s32(less);
+    const uint32x4_t bits = vshlq_u32(te_mix32_4(number), less);
+    const int32x4_t upper = te_carried(vshlq_s32(high, down), lower, bits);
+    const uint32x4_t under =
+        vshlq_u32(vaddq_u32(lower, bits), vsubq_n_s32(left, TE_WORD_BITS));
+    const int32x4_t moved = vshlq_s32(upper, left), bound = vqshlq_s32(upper, left);
+    return vpselq_s32(vorrq_s32(moved, vreinterpretq_s32_u32(under)), bound,
+                      vcmpeqq_s32(moved, bound));
 }
 
 static void te_step_all(const te_bias_job *job, int32_t count, int32_t *b)
 {
-    /* right = 150 - power - e is over a word where power < 118 - e; power 255: not a number */
-    const uint32_t limit = (uint32_t)te_clamp(117 - job->e, 0, 254);
+    /* right = 150 - power - e is over 0 where power < 150 - e; power 255: not a number */
+    const uint32_t limit = (uint32_t)te_clamp(149 - job->e, 0, 254);
+    const int32_t most = 150 - TE_WORD_BITS - job->e; /* over of power 0 */
     uint32x4_t number = vidupq_n_u32(job->stream, 1);
     for (int32_t i = 0; i < count; i += 4) {
         const mve_pred16_t rest = vctp32q((uint32_t)(count - i));
@@ -51,12 +59,11 @@ static void te_step_all(const te_bias_job *job, int32_t count, int32_t *b)
         if (vcmpcsq_m_n_u32(vsubq_n_u32(power, 1u), limit, rest) != 0u) {
             te_step_each(job, i, te_min(i + 4, count), b);
         } else {
-            const int32x4_t over = vaddq_n_s32(vreinterpretq_s32_u32(power), job->e - 118);
-            const int32x4_t down = vmaxq_s32(over, vdupq_n_s32(-TE_SHIFT_MOST));
-            const int32x4_t g = vldrwq_z_s32(job->g + i, rest);
-            const int32x4_t sum = vqaddq_s32(vldrwq_z_s32(b + i, rest),
-                                             te_step_4(g, rate, down, number));
-            vstrwq_p_s32(b + i, sum, rest);
+            const int32x4_t over = vsubq_s32(vdupq_n_s32(most), vreinterpretq_s32_u32(power));
+            const int32x4_t step =
+                te_step_4(vldrwq_z_s32(job->g + i, rest), rate,
+                          vminq_s32(over, vdupq_n_s32(TE_SHIFT_MOST)), number);
+            vstrwq_p_s32(b + i, vqaddq_s32(vldrwq_z_s32(b + i, rest), step), rest);
         }
         number = vaddq_n_u32(number, 4u);
     }
