@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from codegen import write_dsp as d
+from codegen import write_dsp_grad as g
 from codegen import write_forward as f
 from codegen import write_integer as i
 from codegen import write_training as t
@@ -119,7 +120,7 @@ _DSP: Mapping[type[Op], Kernel] = MappingProxyType(
         Conv2d: Kernel(d.conv2d, scratch=d.conv2d_scratch),
         DepthwiseConv2d: Kernel(d.depthwise_conv2d, scratch=d.depthwise_scratch),
         Add: Kernel(d.add),
-        Rescaled: Kernel(i.rescaled, "input_gradient", d.rescaled_scratch, d.is_by_channel),
+        Rescaled: Kernel(g.rescaled, "input_gradient", g.rescaled_scratch, d.is_by_channel),
         Conv2dBwdWeight: Kernel(w.conv2d_bwd_weight, "weight_gradient", w.gradient_scratch),
         RowStep: Kernel(w.row_step, "weight_gradient", w.step_scratch),
     }

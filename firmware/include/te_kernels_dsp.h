@@ -61,8 +61,8 @@ void te_conv2d_s8_bwd_weight_s8_dsp(const te_conv2d *p, int32_t shift, const int
                                     const int8_t *x, int32_t k0, int32_t k1, int32_t *d_w,
                                     int32_t *scratch);
 
-/* As without `_dsp`; fast where the kernel is 1x1. scratch: two words per output channel there, and
- * two more if their number is odd. */
+/* As without `_dsp`; fast where the kernel is 1x1 and p->tiles is not 0. scratch is then, for out_c
+ * rounded up to a multiple of 8, two words per output channel, d' of the tiles, and 8 bytes. */
 void te_conv2d_s8_bwd_input_s16_dsp(const te_conv2d_grad *p, const int16_t *d_y,
                                     const int8_t *weight, const int16_t *scale,
                                     const int8_t *frozen, const int32_t *e_d, int32_t *state,

@@ -18,6 +18,7 @@ typedef struct te_conv2d_grad {
     te_conv2d conv;
     int32_t bits;
     te_factor factor;
+    int32_t tiles; /* DSP, pointwise: of four pixels that scratch has room for */
 } te_conv2d_grad;
 
 /* d_x = (d_y * (other - zero)) * factor; `other` as in te_mul_bwd. */

@@ -63,6 +63,15 @@ GRADIENTS = (
     (3, 1, (3, 3, 3, 3), (3, 3, 4)),
 )
 
+# input gradients: pixels, input channels, output channels
+POINTWISE_GRADIENTS: tuple[tuple[int, int, int], ...] = (
+    *((p, 6, k) for p in (3, 4, 8, 11) for k in (7, 8, 15, 16, 17)),  # tiles, passes of the loop
+    *((9, c, 24) for c in (2, 3, 5, 8, 16)),
+    *((33, 4, k) for k in (150, 257, 300, 515)),  # groups; sums near 2^31, and d' of 15 bits
+    (64, 12, 48),
+    (1, 1, 1100),
+)
+
 
 def extremes(rng: Rng, k: int) -> list[Operand]:
     """Biases anywhere in int32; factors at the limits of what te_scale takes, and beyond."""
@@ -158,6 +167,7 @@ def dsp_cases(seed: int) -> list[Case]:
     integers = [case for case in integer_cases(usual, rng) if case.op.kind in KINDS]
     found += [*integers, *pointwise_gradients(rng), *weight_gradients(rng)]
     found += depthwise_gradients(rng, GRADIENTS)
+    found += pointwise_gradients(rng, POINTWISE_GRADIENTS)
     found.append(next(case for case in usual if case.op.kind == "softmax_xent"))
     for case in found:
         case.op.check(case.signature())

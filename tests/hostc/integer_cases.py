@@ -38,10 +38,16 @@ def integer_cases(cases: Sequence[Case], rng: Rng) -> Iterator[Case]:
         yield from _case(case, FORMATS[seen[type(case.op)] % 2], rng)
 
 
-def pointwise_gradients(rng: Rng) -> list[Case]:
-    """Input gradients of 1x1 convolutions: odd and even pixels and channels, whole and split."""
+POINTWISE = tuple((p, c, k) for p in (1, 2, 5) for c in (1, 4, 7, 21) for k in (1, 2, 9))
+
+
+def pointwise_gradients(rng: Rng, shapes: Sequence[tuple[int, int, int]] = POINTWISE) -> list[Case]:
+    """Input gradients of 1x1 convolutions: odd and even pixels and channels, whole and split.
+
+    shapes: pixels, input channels, output channels; by turns in both formats, and once more.
+    """
     found = []
-    for pixels, c, k in ((p, c, k) for p in (1, 2, 5) for c in (1, 4, 7, 21) for k in (1, 2, 9)):
+    for pixels, c, k in shapes:
         d = f32(rng, (1, 1, pixels, k))
         parts = split(rng, weight(rng, (k, 1, 1, c)))
         ins = (d, parts[0], f32(rng, (k,)), *parts[1:])

@@ -8,7 +8,7 @@ void te_conv2d_s8_bwd_input_s8_dsp(const te_conv2d_grad *p, const int8_t *d_y,
                                     const int8_t *frozen, const int32_t *e_d, int32_t *state,
                                     int8_t *d_x, int32_t *e, int32_t *scratch)
 {
-    if (te_grad_is_pointwise(&p->conv.window)) {
+    if (p->tiles > 0 && te_grad_is_pointwise(&p->conv.window)) {
         te_conv2d_bwd_input_dsp(p, d_y, weight, scale, frozen, e_d, state, d_x, e, scratch);
     } else {
         te_conv2d_bwd_input_grad(p, d_y, weight, scale, frozen, e_d, state, d_x, e, scratch);
