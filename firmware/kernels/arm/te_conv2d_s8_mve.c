@@ -34,6 +34,11 @@ typedef struct te_columns {
     int32_t pitch, count;
 } te_columns;
 
+/* `count` outputs of row oy. */
+typedef struct te_pixel {
+    int32_t oy, ox, count;
+} te_pixel;
+
 static void te_move(int8_t *to, const int8_t *from, int32_t n)
 {
     for (; n > 0; n -= TE_WIDTH, to += TE_WIDTH, from += TE_WIDTH) {
@@ -234,29 +239,58 @@ static void te_multiply(te_job *job, const te_columns *at, int8_t *y)
     }
 }
 
-/* Copies c channels, from x on, of every tap of output (oy, ox); padding is the zero point. */
-static void te_gather(const te_conv2d *p, const int8_t *x, int32_t c, int32_t oy, int32_t ox,
-                      int8_t *to)
+/* Copies n bytes to each of `count` columns. */
+static void te_copy_runs(const int8_t *from, int32_t step, int8_t *to, int32_t pitch,
+                         int32_t count, int32_t n)
+{
+    for (; n > 0; n -= TE_WIDTH, from += TE_WIDTH, to += TE_WIDTH) {
+        const mve_pred16_t some = vctp8q((uint32_t)n);
+        const int8_t *x = from;
+        int8_t *column = to;
+        __asm__ volatile("dls lr, %[count]\n"
+                         "1:\n\tvpstt\n\tvldrbt.8 q0, [%[x]]\n\tvstrbt.8 q0, [%[column]]\n\t"
+                         "add %[x], %[x], %[step]\n\tadd %[column], %[column], %[pitch]\n\t"
+                         "le lr, 1b"
+                         : [x] "+&r"(x), [column] "+&r"(column)
+                         : "Up"(some), [count] "r"(count), [step] "r"(step),
+                           [pitch] "r"(pitch)
+                         : "lr", "q0", "memory");
+    }
+}
+
+/* Copies c channels, from x on, of every tap of `count` outputs from (oy, ox) on that see the same
+ * taps; padding is the zero point. */
+static void te_gather(const te_conv2d *p, const int8_t *x, int32_t c, te_pixel at, int8_t *to,
+                      int32_t pitch)
 {
     const te_window *g = &p->window;
-    const int32_t iy = oy * g->stride_h - g->pad_top, ix = ox * g->stride_w - g->pad_left;
-    const int32_t y_end = iy + (g->kernel_h - 1) * g->dilation_h;
-    const int32_t x_end = ix + (g->kernel_w - 1) * g->dilation_w;
+    const int32_t iy = at.oy * g->stride_h - g->pad_top, ix = at.ox * g->stride_w - g->pad_left;
+    const te_span ys = te_taps_h(g, at.oy), xs = te_taps_w(g, at.ox);
     const int is_run = g->dilation_w == 1 && c == p->in_c;
-    te_span ys = {0, g->kernel_h}, xs = {0, g->kernel_w};
-    if (iy < 0 || ix < 0 || y_end >= g->in_h || x_end >= g->in_w) {
-        ys = te_taps_h(g, oy);
-        xs = te_taps_w(g, ox);
-        te_fill(to, p->in_zero, g->kernel_h * g->kernel_w * c);
+    const int32_t taps = is_run ? xs.end - xs.first : 1, step = g->stride_w * p->in_c;
+    if ((ys.end - ys.first) * (xs.end - xs.first) < g->kernel_h * g->kernel_w) {
+        for (int32_t i = 0; i < at.count; i++) {
+            te_fill(to + i * pitch, p->in_zero, g->kernel_h * g->kernel_w * c);
+        }
     }
-    const int32_t taps = is_run ? xs.end - xs.first : 1;
     for (int32_t ky = ys.first; ky < ys.end; ky++) {
         const int8_t *line = x + (iy + ky * g->dilation_h) * g->in_w * p->in_c;
         for (int32_t kx = xs.first; kx < xs.end; kx += taps) {
-            te_move(to + (ky * g->kernel_w + kx) * c, line + (ix + kx * g->dilation_w) * p->in_c,
-                    taps * c);
+            te_copy_runs(line + (ix + kx * g->dilation_w) * p->in_c, step,
+                         to + (ky * g->kernel_w + kx) * c, pitch, at.count, taps * c);
         }
     }
+}
+
+/* Outputs from (oy, ox) on in this row that see the same columns of taps, at most `most`. */
+static te_pixel te_alike(const te_window *g, int32_t oy, int32_t ox, int32_t most)
+{
+    const int32_t across = (g->kernel_w - 1) * g->dilation_w;
+    const int32_t first = (g->pad_left + g->stride_w - 1) / g->stride_w;
+    const int32_t last = (g->in_w - 1 - across + g->pad_left) / g->stride_w;
+    const int32_t end = te_min(last + 1, g->out_w);
+    const te_pixel at = {oy, ox, ox >= first && ox < end ? te_min(end - ox, most) : 1};
+    return at;
 }
 
 /* Any window: as many patches at a time as fit the buffer. The last block is as large as the
@@ -275,13 +309,15 @@ static void te_patches(te_job *job, const int8_t *x, int8_t *y)
     for (int32_t done = 0; done < outputs; done += block) {
         const int32_t first = te_min(done, outputs - block);
         int32_t oy = first / width, ox = first % width;
-        for (int32_t i = 0; i < block; i++) {
+        for (int32_t i = 0; i < block;) {
             int8_t *to = buffer + i * pitch;
-            te_gather(p, x, p->learn_c, oy, ox, to);
+            const te_pixel at = te_alike(&p->window, oy, ox, block - i);
+            te_gather(p, x, p->learn_c, at, to, pitch);
             if (job->n_frozen > 0) {
-                te_gather(p, x + p->learn_c, p->in_c - p->learn_c, oy, ox, to + job->n);
+                te_gather(p, x + p->learn_c, p->in_c - p->learn_c, at, to + job->n, pitch);
             }
-            ox++;
+            i += at.count;
+            ox += at.count;
             if (ox == width) {
                 ox = 0;
                 oy++;
