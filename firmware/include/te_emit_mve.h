@@ -9,19 +9,20 @@
 
 enum { TE_ROUND = 8, TE_STEP_MAX = 9000 /* seven of them are a half-word */ };
 
-/* Ties of the rounding shift go upwards by themselves; away from zero when negative values become
- * less by one before: x + (2 * x * 1 >> 32) is that. */
-#define TE_UPWARDS(q) ""
-#define TE_AWAY(q) "vqdmlah.s32 " q ", " q ", %[one]\n\t"
-#define TE_SCALED(q, ties)                                                                    \
-    "vadd.i32 " q ", " q ", %[bias]\n\tvqrdmulh.s32 " q ", " q ", %[multiplier]\n\t" ties(q)   \
-        "vrshl.s32 " q ", %[right]\n\t"
+/* Sums to values, in a register. Ties of the rounding shift go upwards by themselves; away from
+ * zero when negative values become less by one before: x + (2 * x * 1 >> 32) is that. */
+#define TE_TIMES(q) "vqrdmulh.s32 " q ", " q ", %[multiplier]\n\t"
+#define TE_BIASED(q) "vqadd.s32 " q ", " q ", %[bias]\n\t"
+#define TE_SHIFTED(q) "vrshl.s32 " q ", %[right]\n\t"
+#define TE_UPWARDS(q) TE_BIASED(q) TE_TIMES(q) TE_SHIFTED(q)
+#define TE_AWAY(q) TE_BIASED(q) TE_TIMES(q) "vqdmlah.s32 " q ", " q ", %[one]\n\t" TE_SHIFTED(q)
+#define TE_LEFT(q) TE_BIASED(q) "vqshl.s32 " q ", %[left]\n\t" TE_TIMES(q)
 
-/* q5 and q6 become the even and odd half-words of q5, then bytes; the end of a loop. */
-#define TE_NARROWED                                                \
-    "vqmovnb.s32 q5, q5\n\tvqmovnt.s32 q5, q6\n\t"                 \
-    "vqadd.s16 q5, q5, %[zero]\n\tvqmovnb.s16 q5, q5\n\t"          \
-    "vstrb.16 q5, [%[y], %q[steps]]\n\t"                           \
+/* Registers a and b become the even and odd half-words of a, then bytes; the end of a loop. */
+#define TE_NARROWED(a, b)                                                          \
+    "vqmovnb.s32 " a ", " a "\n\tvqmovnt.s32 " a ", " b "\n\t"                     \
+    "vqadd.s16 " a ", " a ", %[zero]\n\tvqmovnb.s16 " a ", " a "\n\t"              \
+    "vstrb.16 " a ", [%[y], %q[steps]]\n\t"                                        \
     "add %[y], %[y], %[step]\n\tle lr, 1b"
 
 /* upwards: ties of negative values may be rounded so, since they end as lo. */
@@ -30,18 +31,11 @@ TE_INLINE int te_is_upwards(const te_conv2d *p)
     return p->lo >= p->out_zero;
 }
 
-/* True where TE_SCALED does for a channel: sums with the bias stay within 32 bits (they have less
- * than 2^30 without), it shifts right, and by more than nothing where ties go away from zero. */
-TE_INLINE int te_is_plain(int32_t bias, int32_t shift, int upwards)
+/* True where the offset can be added to the bias once for all sums. */
+TE_INLINE int te_is_plain(int32_t bias, int32_t offset)
 {
-    const int32_t limit = INT32_C(1) << 30;
-    return bias > -limit && bias < limit && shift < (upwards ? 1 : 0);
-}
-
-/* Offsets of eight outputs that lie `step` apart, in an order of these eight. */
-TE_INLINE uint16x8_t te_steps_8(const uint16_t *order, int32_t step)
-{
-    return vmulq_n_u16(vldrhq_u16(order), (uint16_t)step);
+    const int64_t sum = (int64_t)bias + offset;
+    return sum == (int32_t)sum;
 }
 
 /* y[i] = clamp(y[i], lo, hi) */
@@ -55,49 +49,73 @@ static inline void te_limit(int8_t *y, int32_t lo, int32_t hi, int32_t n)
     }
 }
 
-/* Rounds of eight sums of a plain channel; scale->offset is added too. Saturates as int8. */
-static inline void te_emit_rounds(const int32_t *sums, int32_t rounds, const te_scale *scale,
-                                  const te_conv2d *p, int8_t *y)
+/* Eight sums, the even and the odd ones, of a plain channel as int8 values in half-words. */
+TE_INLINE int16x8_t te_scaled_8(int32x4_t even, int32x4_t odd, const te_scale *scale,
+                                int32_t zero)
 {
-    static const uint16_t order[TE_ROUND] = {0, 4, 1, 5, 2, 6, 3, 7};
-    const uint16x8_t steps = te_steps_8(order, p->out_c);
-#define TE_EMIT(ties)                                                                            \
+    const int32_t bias = scale->bias + scale->offset;
+    even = vqshlq_r_s32(vqaddq_n_s32(even, bias), scale->left);
+    odd = vqshlq_r_s32(vqaddq_n_s32(odd, bias), scale->left);
+    even = te_shifted_4(vqrdmulhq_n_s32(even, scale->multiplier), scale->right);
+    odd = te_shifted_4(vqrdmulhq_n_s32(odd, scale->multiplier), scale->right);
+    int16x8_t q = vqmovntq_s32(vqmovnbq_s32(vdupq_n_s16(0), even), odd);
+    q = vqaddq_n_s16(q, (int16_t)zero);
+    return vreinterpretq_s16_s8(vqmovnbq_s16(vreinterpretq_s8_s16(q), q));
+}
+
+/* Values of the sums of a plain channel, saturated as int8; scale->offset is added too. Whole
+ * eights are read. */
+static TE_NOINLINE void te_emit_plain(const int32_t *sums, int32_t count, const te_scale *scale,
+                                 const te_conv2d *p, int8_t *y)
+{
+    const uint16x8_t steps = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)p->out_c);
+#define TE_EMIT(scaled)                                                                           \
     __asm__ volatile("dls lr, %[rounds]\n"                                                       \
-                     "1:\n\tvldrw.32 q5, [%[sums]], #16\n\tvldrw.32 q6, [%[sums]], #16\n\t"      \
-                     TE_SCALED("q5", ties) TE_SCALED("q6", ties) TE_NARROWED                     \
+                     "1:\n\tvld20.32 {q0, q1}, [%[sums]]\n\tvld21.32 {q0, q1}, [%[sums]]!\n\t"  \
+                     scaled("q0") scaled("q1") TE_NARROWED("q0", "q1")                           \
                      : [sums] "+&r"(sums), [y] "+&r"(y)                                          \
-                     : [rounds] "r"(rounds), [step] "r"(TE_ROUND * p->out_c),                    \
+                     : [rounds] "r"(count / TE_ROUND), [step] "r"(TE_ROUND * p->out_c),          \
                        [bias] "r"(scale->bias + scale->offset),                                  \
                        [multiplier] "r"(scale->multiplier), [right] "r"(scale->right),           \
+                       [left] "r"(scale->left),                                                  \
                        [zero] "r"(p->out_zero), [one] "r"(1), [steps] "w"(steps)                 \
-                     : "lr", "q5", "q6", "memory")
-    if (te_is_upwards(p)) {
+                     : "lr", "q0", "q1", "memory")
+    if (count >= TE_ROUND && scale->left > 0) {
+        TE_EMIT(TE_LEFT);
+    } else if (count >= TE_ROUND && (scale->right == 0 || te_is_upwards(p))) {
         TE_EMIT(TE_UPWARDS);
-    } else {
+    } else if (count >= TE_ROUND) {
         TE_EMIT(TE_AWAY);
     }
 #undef TE_EMIT
+    if (count % TE_ROUND != 0) {
+        const int32x4x2_t v = vld2q_s32(sums);
+        const int16x8_t q = te_scaled_8(v.val[0], v.val[1], scale, p->out_zero);
+        vstrbq_scatter_offset_p_s16(y, steps, q, vctp16q((uint32_t)(count % TE_ROUND)));
+    }
 }
 
-/* Writes the values of `count` sums of any channel. Where te_is_plain, they may still leave
- * lo..hi: te_limit follows. */
-static inline void te_emit(const int32_t *sums, int32_t count, const te_scale *scale,
-                           const te_conv2d *p, int8_t *y)
+/* Values of the sums of any channel. */
+static TE_NOINLINE void te_emit_any(const int32_t *sums, int32_t count, const te_scale *scale,
+                                    const te_conv2d *p, int8_t *y)
 {
-    const int32_t shift = scale->left + scale->right; /* one of them is 0 */
-    if (count >= TE_ROUND && te_is_plain(scale->bias, shift, te_is_upwards(p)) &&
-        p->out_c <= TE_STEP_MAX) {
-        const int32_t rounds = count / TE_ROUND;
-        te_emit_rounds(sums, rounds, scale, p, y);
-        sums += rounds * TE_ROUND;
-        y += rounds * TE_ROUND * p->out_c;
-        count -= rounds * TE_ROUND;
-    }
     const te_target target = te_target_of(p, p->out_c);
     for (; count > 0; count -= 4, sums += 4, y += 4 * p->out_c) {
         const mve_pred16_t rest = vctp32q((uint32_t)count);
         const int32x4_t q = te_scaled_4(vldrwq_z_s32(sums, rest), scale, &target);
         vstrbq_scatter_offset_p_s32(y, target.steps, q, rest);
+    }
+}
+
+/* Writes the values of `count` sums of any channel. Where te_is_plain, they may still leave
+ * lo..hi: te_limit follows. */
+TE_INLINE void te_emit(const int32_t *sums, int32_t count, const te_scale *scale,
+                                const te_conv2d *p, int8_t *y)
+{
+    if (te_is_plain(scale->bias, scale->offset) && p->out_c <= TE_STEP_MAX) {
+        te_emit_plain(sums, count, scale, p, y);
+    } else {
+        te_emit_any(sums, count, scale, p, y);
     }
 }
 

@@ -55,14 +55,14 @@ typedef struct te_rounds {
 #define TE_TWO_56 TE_SUM_56("r4") TE_SUM_56("r6")
 #define TE_TWO_64 TE_SUM_64("r4") TE_SUM_64("r6")
 
-#define TE_ROUNDS(two, ties)                                                                   \
+#define TE_ROUNDS(two, scaled)                                                                 \
     __asm__ volatile("dls lr, %[rounds]\n"                                                     \
                      "1:\n\t" two "vmov q5[2], q5[0], r4, r6\n\t"                              \
                      two "vmov q5[3], q5[1], r4, r6\n\t"                                       \
                      two "vmov q6[2], q6[0], r4, r6\n\t"                                       \
                      two "vmov q6[3], q6[1], r4, r6\n\t"                                       \
-                     TE_SCALED("q5", ties) TE_SCALED("q6", ties)                               \
-                     TE_NARROWED                                                               \
+                     scaled("q5") scaled("q6")                             \
+                     TE_NARROWED("q5", "q6") \
                      : [x] "+&r"(x), [y] "+&r"(y)                                              \
                      : [rounds] "r"(r->count), [step] "r"(r->step), [bias] "r"(r->bias),       \
                        [multiplier] "r"(r->multiplier), [right] "r"(r->right),                 \

@@ -22,11 +22,14 @@ typedef struct te_lanes {
     int8_t w[TE_TAPS + TE_LANES]; /* of one channel, at `shift` and on */
 } te_lanes;
 
-/* A block of outputs: `columns` in each row. */
+/* A block of outputs in a plane, in rows of `columns`. */
 typedef struct te_walk {
     const int8_t *x;
     int32_t rows, columns, stride;
     int32_t line; /* from row to row in the plane */
+    /* the assembler's: outputs are summed some at a time, which step `along`; from the end of a row
+     * it goes `down` in the plane, and `back` in the sums */
+    int32_t times, along, down, back;
 } te_walk;
 
 #define TE_GATHER(offsets) "vldrb.u8 q0, [%[x], %q[" offsets "]]\n\t"
@@ -39,11 +42,17 @@ typedef struct te_walk {
     "le lr, 2b\n\tadd %[x], %[x], %[down]\n\tadd %[to], %[to], %[back]\n\t"    \
     "subs %[rows], %[rows], #1\n\tbne 1b"
 #define TE_OUT [a] "+Te"(a), [b] "+Te"(b), [x] "+r"(x), [to] "+r"(to), [rows] "+r"(rows)
-/* n outputs a time, which step over the plane together */
-#define TE_IN(n, along)                                                                       \
-    [times] "r"((g->columns + (n)-1) / (n)), [step] "r"(along),                               \
-        [down] "r"(g->line - (g->columns + (n)-1) / (n) * (n)*g->stride),                     \
-        [back] "r"(4 * (g->columns - (g->columns + (n)-1) / (n) * (n)))
+#define TE_IN \
+    [times] "r"(g->times), [step] "r"(g->along), [down] "r"(g->down), [back] "r"(g->back)
+
+/* Fills in what the assembler wants, for n outputs at a time. */
+static inline void te_pace(te_walk *g, int32_t n)
+{
+    g->times = (g->columns + n - 1) / n;
+    g->along = n * g->stride;
+    g->down = g->line - g->times * g->along;
+    g->back = (g->columns - g->times * n) * (int32_t)sizeof(int32_t);
+}
 
 /* Up to 16 lanes, spread: four outputs by two loads. */
 static inline void te_sums_16(const te_lanes *t, const te_walk *g, int32_t *to)
@@ -56,7 +65,7 @@ static inline void te_sums_16(const te_lanes *t, const te_walk *g, int32_t *to)
     __asm__ volatile(TE_WALK(TE_GATHER("at") TE_SUM("a", "w") TE_SUM("b", "v") TE_STORE
                              TE_GATHER("next") TE_SUM("a", "w") TE_SUM("b", "v") TE_STORE TE_STEP)
                      : TE_OUT
-                     : TE_IN(4, 4 * g->stride), [at] "w"(at), [next] "w"(next), [w] "w"(w),
+                     : TE_IN, [at] "w"(at), [next] "w"(next), [w] "w"(w),
                        [v] "w"(v)
                      : "lr", "q0", "cc", "memory");
 }
@@ -71,7 +80,7 @@ static inline void te_sums_32(const te_lanes *t, const te_walk *g, int32_t *to)
     __asm__ volatile(TE_WALK(TE_GATHER("at") TE_SUM("a", "w") TE_SUM("b", "v") TE_GATHER("at1")
                                  TE_ADD("a", "w1") TE_ADD("b", "v1") TE_STEP TE_STORE)
                      : TE_OUT
-                     : TE_IN(2, 2 * g->stride), [at] "w"(at), [at1] "w"(at1),
+                     : TE_IN, [at] "w"(at), [at1] "w"(at1),
                        [w] "w"(vldrbq_s8(w)), [w1] "w"(vldrbq_s8(w + 16)),
                        [v] "w"(vldrbq_s8(v)), [v1] "w"(vldrbq_s8(v + 16))
                      : "lr", "q0", "cc", "memory");
@@ -88,7 +97,7 @@ static inline void te_sums_2(const te_lanes *t, const te_walk *g, int32_t *to)
                                  TE_GATHER("next") TE_SUM("b", "w") TE_GATHER("next1")
                                      TE_ADD("b", "w1") TE_STEP TE_STORE)
                      : TE_OUT
-                     : TE_IN(2, 2 * g->stride), [at] "w"(at), [at1] "w"(at1),
+                     : TE_IN, [at] "w"(at), [at1] "w"(at1),
                        [next] "w"(vaddq_n_u8(at, stride)), [next1] "w"(vaddq_n_u8(at1, stride)),
                        [w] "w"(vldrbq_s8(t->w)), [w1] "w"(vldrbq_s8(t->w + 16))
                      : "lr", "q0", "cc", "memory");
@@ -141,17 +150,23 @@ static inline void te_sums_4(const te_lanes *t, const te_walk *g, int32_t *to)
 }
 
 /* Brings the weights of one channel together, which lie `step` apart; returns their sum. */
-static inline int32_t te_load_taps(te_lanes *t, const int8_t *from, int32_t step)
+TE_INLINE int32_t te_load_taps(te_lanes *t, const int8_t *from, int32_t step)
 {
     const uint16x8_t steps = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)step);
     const uint16_t *lanes = t->lanes;
-    int32_t sum = 0, n = t->count;
-    for (; n >= 8; n -= 8, lanes += 8, from += 8 * step) {
-        const int16x8_t w = vldrbq_gather_offset_s16(from, steps);
-        vstrbq_scatter_offset_s16(t->w, vldrhq_u16(lanes), w);
-        sum = vaddvaq_s16(sum, w);
+    int32_t sum = 0;
+    if (t->count >= 8) {
+        __asm__ volatile("dls lr, %[n]\n"
+                         "1:\n\tvldrb.s16 q0, [%[from], %q[steps]]\n\t"
+                         "vldrh.16 q1, [%[lanes]], #16\n\t"
+                         "vstrb.16 q0, [%[w], q1]\n\tvaddva.s16 %[sum], q0\n\t"
+                         "add %[from], %[from], %[step]\n\tle lr, 1b"
+                         : [from] "+&r"(from), [lanes] "+&l"(lanes), [sum] "+&Te"(sum)
+                         : [n] "r"(t->count / 8), [w] "r"(t->w), [step] "r"(8 * step),
+                           [steps] "w"(steps)
+                         : "lr", "q0", "q1", "memory");
     }
-    for (; n > 0; n--, from += step) {
+    for (int32_t n = t->count % 8; n > 0; n--, from += step) {
         t->w[*lanes++] = *from;
         sum += *from;
     }

@@ -6,6 +6,7 @@
  */
 #include <stddef.h>
 
+#include "te_fixed.h"
 #include "te_held_mve.h"
 #include "te_kernels_mve.h"
 #include "te_pair_mve.h"
@@ -80,19 +81,34 @@ static void te_any_sums(const te_job *job, const te_columns *at, int32_t k, int3
     }
 }
 
-/* Sums of channels k and k1 with 1..TE_SUMS columns. */
+static void te_write(const te_job *job, int32_t k, int32_t sum, int32_t weights, int8_t *y)
+{
+    const te_conv2d *p = job->p;
+    const int32_t q = te_requantise(te_add_sat(sum - p->in_zero * weights, job->bias[k]),
+                                    job->multiplier[k], job->shift[k]);
+    y[k] = te_output(q, p->out_zero, p->lo, p->hi);
+}
+
+/* Channels k and k1 of one column. */
+static void te_one_column(const te_job *job, const int8_t *x, int32_t k, int32_t k1, int8_t *y)
+{
+    const int32_t n = job->n, m = job->n_frozen;
+    te_pair s = {0, 0, 0, 0};
+    s = te_add_single(s, x, job->weight + k * n, job->weight + k1 * n, n);
+    if (m > 0) {
+        s = te_add_single(s, x + n, job->frozen + k * m, job->frozen + k1 * m, m);
+    }
+    te_write(job, k, s.a0, s.a1, y);
+    te_write(job, k1, s.b0, s.b1, y);
+}
+
+/* Sums of channels k and k1 with 2..TE_SUMS columns. */
 static void te_sums(const te_job *job, const te_columns *at, int32_t k, int32_t k1, int32_t *sums)
 {
     const int32_t n = job->n, m = job->n_frozen, count = at->count;
     const int32_t rest = (n + m - 1) / TE_WIDTH, head = n + m - rest * TE_WIDTH;
     int8_t rows[2][TE_ROW_BYTES + TE_WIDTH];
-    if (count == 1) {
-        te_pair s = {0, 0, 0, 0};
-        s = te_add_single(s, at->x, job->weight + k * n, job->weight + k1 * n, n);
-        s = te_add_single(s, at->x + n, job->frozen + k * m, job->frozen + k1 * m, m);
-        sums[0] = s.a0;
-        sums[TE_SUMS] = s.b0;
-    } else if (rest == 0 || at->pitch != n + m ||
+    if (rest == 0 || at->pitch != n + m ||
                (n + m > TE_ROW_BYTES && (head < TE_WIDTH || m > 0))) {
         te_any_sums(job, at, k, k1, sums);
     } else {
@@ -119,6 +135,10 @@ static TE_NOINLINE void te_two_channels(const te_job *job, const te_columns *at,
     te_scale a = te_scale_of(job->bias, job->multiplier, job->shift, k);
     te_scale b = te_scale_of(job->bias, job->multiplier, job->shift, k1);
     int32_t sums[2 * TE_SUMS];
+    if (at->count == 1) {
+        te_one_column(job, at->x, k, k1, y);
+        return;
+    }
     if (job->sums != NULL && !job->known) {
         job->sums[k] = te_weight_sum(job, k);
         job->sums[k1] = te_weight_sum(job, k1);
@@ -128,6 +148,10 @@ static TE_NOINLINE void te_two_channels(const te_job *job, const te_columns *at,
     for (int32_t done = 0; done < at->count; done += TE_SUMS) {
         const te_columns some = {at->x + done * at->pitch, at->pitch,
                                  te_min(TE_SUMS, at->count - done)};
+        if (some.count == 1) {
+            te_one_column(job, some.x, k, k1, y + done * p->out_c);
+            return;
+        }
         te_sums(job, &some, k, k1, sums);
         te_emit(sums, some.count, &a, p, y + done * p->out_c + k);
         te_emit(sums + TE_SUMS, some.count, &b, p, y + done * p->out_c + k1);
@@ -183,22 +207,23 @@ TE_INLINE void te_held(const te_job *job, const te_columns *at, int pitch, int8_
     te_rounds r;
     r.step = TE_ROUND * c;
     r.zero = p->out_zero;
-    r.steps = te_steps_8(order, c);
+    r.steps = vmulq_n_u16(vldrhq_u16(order), (uint16_t)c);
     r.w[0] = r.w[1] = r.w[2] = r.w[3] = vdupq_n_s8(0);
     for (int32_t k = 0; k < c; k++) {
         const int32_t bias = job->bias[k], shift = job->shift[k];
-        if (!te_is_plain(bias, shift, upwards)) {
+        const int32_t offset = -p->in_zero * te_hold(te_row(job, k, joined), n, pitch, r.w);
+        if (shift > 0 || !te_is_plain(bias, offset)) {
             te_two_channels(job, at, k, k, y);
             continue;
         }
-        r.bias = bias - p->in_zero * te_hold(te_row(job, k, joined), n, pitch, r.w);
+        r.bias = bias + offset;
         r.multiplier = job->multiplier[k];
         r.right = shift;
         r.x = at->x;
         r.y = y + k;
         r.count = at->count / TE_ROUND;
         for (int32_t end = last;; end = 0) {
-            te_run_rounds(&r, pitch, upwards);
+            te_run_rounds(&r, pitch, upwards || shift == 0);
             if (end == 0) {
                 break;
             }

@@ -19,13 +19,28 @@ enum {
     TE_OUTPUTS = 256       /* of a channel at a time, or one row of them */
 };
 
+/* The ways to sum windows, by the registers that these take. */
+typedef enum te_way { TE_PAIRS_16, TE_PAIRS_32, TE_SINGLE_32, TE_SINGLE_49, TE_SINGLE_64 } te_way;
+
+/* How a channel's pixels come to the plane: n in each row; rows lie `line` apart in the map. Eight
+ * pixels at a time, `groups` times before the last eight; the rest are the steps between. */
+typedef struct te_copy {
+    const int8_t *from;
+    int8_t *to;
+    int32_t rows, n, line, groups;
+    int32_t step, in_last, out_last, in_next, out_next;
+} te_copy;
+
 typedef struct te_job {
     const te_conv2d *p;
     const int8_t *x, *weight;
     const int32_t *bias, *multiplier, *shift;
     int32_t rows, columns; /* outputs of a band */
     int32_t pitch;         /* of the plane */
+    te_way way;
     te_lanes taps;
+    te_copy copy;
+    te_walk walk;
     int32_t sums[TE_OUTPUTS + TE_LINE];
     int8_t plane[TE_PLANE_BYTES + TE_SLACK_BYTES];
 } te_job;
@@ -49,6 +64,17 @@ static int te_spread(const te_window *g)
     return g->dilation_w == 1 && lanes <= 2 * TE_LANES && g->stride_w <= TE_LANES / 4
                ? (int)g->stride_w
                : 0;
+}
+
+static te_way te_way_of(const te_lanes *t, const te_window *g)
+{
+    if (t->shift > 0) {
+        return g->kernel_h * (g->kernel_w + t->shift) <= TE_LANES ? TE_PAIRS_16 : TE_PAIRS_32;
+    }
+    if (t->count <= 2 * TE_LANES) {
+        return TE_SINGLE_32;
+    }
+    return t->count <= 3 * TE_LANES + 1 ? TE_SINGLE_49 : TE_SINGLE_64;
 }
 
 /* Chooses the bands; 0 where the kernel does not fit. */
@@ -75,6 +101,7 @@ static int te_cut(te_job *job)
     job->pitch = te_seen(job->columns, g->stride_w, g->kernel_w, g->dilation_w);
     job->rows = te_min(g->out_h, (TE_PLANE_BYTES / job->pitch - down - 1) / g->stride_h + 1);
     job->rows = te_min(job->rows, TE_OUTPUTS / job->columns);
+    job->way = te_way_of(&job->taps, g);
     return 1;
 }
 
@@ -98,89 +125,100 @@ static void te_number_taps(te_job *job)
     }
 }
 
-/* Up to eight pixels of each of some rows. */
-static void te_load_narrow(const int8_t *from, int32_t line, int8_t *to, int32_t pitch,
-                           int32_t rows, int32_t n, uint16x8_t offsets)
-{
-    const mve_pred16_t some = vctp16q((uint32_t)n);
-    for (; rows > 0; rows--, from += line, to += pitch) {
-        vstrbq_p_s16(to, vldrbq_gather_offset_z_s16(from, offsets, some), some);
-    }
-}
-
-/* Brings channel k of the band's inputs together. */
-static void te_load_plane(te_job *job, const te_band *band, int32_t k)
+static void te_plan(te_job *job, const te_band *band)
 {
     const te_conv2d *p = job->p;
     const te_window *g = &p->window;
     const int32_t seen = te_seen(band->rows, g->stride_h, g->kernel_h, g->dilation_h);
     const int32_t y0 = band->iy < 0 ? 0 : band->iy, y1 = te_min(g->in_h, band->iy + seen);
     const int32_t x0 = band->ix < 0 ? 0 : band->ix, x1 = te_min(g->in_w, band->ix + job->pitch);
-    const uint16x8_t offsets = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)p->in_c);
-    const int32_t line = g->in_w * p->in_c, n = x1 - x0;
-    const int8_t *from = job->x + y0 * line + x0 * p->in_c + k;
-    int8_t *to = job->plane + (y0 - band->iy) * job->pitch + x0 - band->ix;
-    if (n <= 8) {
-        te_load_narrow(from, line, to, job->pitch, y1 - y0, n, offsets);
-        return;
-    }
-    for (int32_t rows = y1 - y0; rows > 0; rows--, from += line, to += job->pitch) {
-        const int8_t *in = from;
-        int8_t *out = to;
-        __asm__ volatile("dls lr, %[n]\n"
-                         "1:\n\tvldrb.s16 q0, [%[in], %q[offsets]]\n\tvstrb.16 q0, [%[out]], #8\n\t"
-                         "add %[in], %[in], %[step]\n\tle lr, 1b"
-                         : [in] "+&r"(in), [out] "+&l"(out)
-                         : [n] "r"(n / 8), [step] "r"(8 * p->in_c), [offsets] "w"(offsets)
-                         : "lr", "q0", "memory");
-        if (n % 8 != 0) {
-            vstrbq_s16(to + n - 8, vldrbq_gather_offset_s16(from + (n - 8) * p->in_c, offsets));
-        }
-    }
+    const int32_t c = p->in_c, n = x1 - x0, groups = (n - 1) / 8;
+    const te_copy copy = {job->x + (y0 * g->in_w + x0) * c,
+                          job->plane + (y0 - band->iy) * job->pitch + x0 - band->ix,
+                          y1 - y0,
+                          n,
+                          g->in_w * c,
+                          groups,
+                          8 * c,
+                          (n - 8 - 8 * groups) * c,
+                          n - 8 - 8 * groups,
+                          (g->in_w - n + 8) * c,
+                          job->pitch - n + 8};
+    const te_walk walk = {job->plane, band->rows,  band->columns, g->stride_w,
+                          g->stride_h * job->pitch, 0, 0, 0, 0};
+    job->copy = copy;
+    job->walk = walk;
+    te_pace(&job->walk, job->way == TE_PAIRS_16 ? 4 : 2);
+    te_fill(job->plane, p->in_zero, seen * job->pitch);
 }
 
-/* One channel of a band; y is at its first output. */
-static void te_outputs(te_job *job, const te_band *band, const te_scale *scale, int8_t *y)
+/* Brings channel k of the band's inputs together. */
+TE_INLINE void te_load_plane(te_job *job, int32_t k)
 {
-    const te_conv2d *p = job->p;
-    const te_window *g = &p->window;
-    const te_lanes *t = &job->taps;
-    const te_walk walk = {job->plane, band->rows, band->columns, g->stride_w,
-                          g->stride_h * job->pitch};
-    const int32_t lanes = g->kernel_h * (g->kernel_w + t->shift);
-    if (t->shift > 0 && lanes <= TE_LANES) {
-        te_sums_16(t, &walk, job->sums);
-    } else if (t->shift > 0) {
-        te_sums_32(t, &walk, job->sums);
-    } else if (lanes <= 2 * TE_LANES) {
-        te_sums_2(t, &walk, job->sums);
-    } else if (lanes <= 3 * TE_LANES + 1) {
-        te_sums_3(t, &walk, job->sums);
-    } else {
-        te_sums_4(t, &walk, job->sums);
-    }
-    if (band->columns == g->out_w) {
-        te_emit(job->sums, band->rows * band->columns, scale, p, y);
+    const te_copy *m = &job->copy;
+    const int8_t *in = m->from + k;
+    int8_t *out = m->to;
+    const uint16x8_t offsets = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)job->p->in_c);
+    int32_t rows = m->rows;
+    if (rows <= 0 || m->n <= 0) {
         return;
     }
-    for (int32_t row = 0; row < band->rows; row++) {
-        te_emit(job->sums + row * band->columns, band->columns, scale, p,
-                y + row * g->out_w * p->out_c);
+    if (m->n <= 8) {
+        __asm__ volatile("dls lr, %[rows]\n"
+                         "1:\n\tvpstt\n\tvldrbt.s16 q0, [%[in], %q[offsets]]\n\t"
+                         "vstrbt.16 q0, [%[out]]\n\tadd %[in], %[in], %[line]\n\t"
+                         "add %[out], %[out], %[pitch]\n\tle lr, 1b"
+                         : [in] "+&r"(in), [out] "+&l"(out)
+                         : [rows] "r"(rows), [line] "r"(m->line), [pitch] "r"(job->pitch),
+                           [offsets] "w"(offsets), "Up"(vctp16q((uint32_t)m->n))
+                         : "lr", "q0", "memory");
+        return;
+    }
+    __asm__ volatile(
+        "1:\n\tdls lr, %[groups]\n"
+        "2:\n\tvldrb.s16 q0, [%[in], %q[offsets]]\n\tvstrb.16 q0, [%[out]], #8\n\t"
+        "add %[in], %[in], %[step]\n\tle lr, 2b\n\t"
+        "add %[in], %[in], %[in_last]\n\tvldrb.s16 q0, [%[in], %q[offsets]]\n\t"
+        "add %[out], %[out], %[out_last]\n\tvstrb.16 q0, [%[out]]\n\t"
+        "add %[in], %[in], %[in_next]\n\tadd %[out], %[out], %[out_next]\n\t"
+        "subs %[rows], %[rows], #1\n\tbne 1b"
+        : [in] "+&r"(in), [out] "+&l"(out), [rows] "+&r"(rows)
+        : [groups] "r"(m->groups), [step] "r"(m->step), [in_last] "r"(m->in_last),
+          [out_last] "r"(m->out_last), [in_next] "r"(m->in_next), [out_next] "r"(m->out_next),
+          [offsets] "w"(offsets)
+        : "lr", "q0", "cc", "memory");
+}
+
+TE_INLINE void te_sum_windows(te_job *job)
+{
+    const te_lanes *t = &job->taps;
+    const te_walk *g = &job->walk;
+    switch (job->way) {
+    case TE_PAIRS_16: te_sums_16(t, g, job->sums); break;
+    case TE_PAIRS_32: te_sums_32(t, g, job->sums); break;
+    case TE_SINGLE_32: te_sums_2(t, g, job->sums); break;
+    case TE_SINGLE_49: te_sums_3(t, g, job->sums); break;
+    default: te_sums_4(t, g, job->sums);
     }
 }
 
 static void te_run_band(te_job *job, const te_band *band, int8_t *y)
 {
     const te_conv2d *p = job->p;
-    const te_window *g = &p->window;
-    const int32_t seen = te_seen(band->rows, g->stride_h, g->kernel_h, g->dilation_h);
-    te_fill(job->plane, p->in_zero, seen * job->pitch);
-    y += (band->oy * g->out_w + band->ox) * p->out_c;
+    const int32_t width = p->window.out_w, columns = band->columns;
+    const int is_whole = columns == width;
+    const int32_t times = is_whole ? 1 : band->rows;
+    const int32_t count = is_whole ? band->rows * columns : columns;
+    te_plan(job, band);
+    y += (band->oy * width + band->ox) * p->out_c;
     for (int32_t k = 0; k < p->out_c; k++) {
         te_scale scale = te_scale_of(job->bias, job->multiplier, job->shift, k);
-        te_load_plane(job, band, k);
+        te_load_plane(job, k);
         scale.offset = -p->in_zero * te_load_taps(&job->taps, job->weight + k, p->out_c);
-        te_outputs(job, band, &scale, y + k);
+        te_sum_windows(job);
+        for (int32_t i = 0; i < times; i++) {
+            te_emit(job->sums + i * columns, count, &scale, p, y + i * width * p->out_c + k);
+        }
     }
 }
 
