@@ -26,7 +26,11 @@ def list_bytes(d: TensorType) -> int:
     """Bytes that the kernel lists output pixels in; 0 where it does not serve."""
     if not is_integer(d):
         return 0
-    return 24 * min(-(-math.prod(d.shape[1:3]) // 2), MEETINGS) + 8
+    return 24 * min(-(-_pixels(d) // 2), MEETINGS) + 8
+
+
+def _pixels(d: TensorType) -> int:
+    return math.prod(d.shape[1:3])
 
 
 def gradient_scratch(op: Op, sig: Signature, data: Data) -> int:
@@ -43,22 +47,28 @@ def _fast(call: Call, scratch: str) -> Call:
 
 
 def _rows_at_once(op: RowStep, sig: Signature) -> int:
-    """How many rows of a gradient have room next to the list; 1 is for the portable kernel."""
+    """How many rows of a gradient have room next to the list."""
     listed, row = list_bytes(sig.ins[0]), op.scratch_bytes(sig)
     return min(ROWS, max((SCRATCH_BYTES - listed) // row, 1)) if listed else 1
+
+
+def _is_served(op: RowStep, sig: Signature) -> bool:
+    """A single row is not worth a list, a single output pixel needs none."""
+    return list_bytes(sig.ins[0]) > 0 and (_rows_at_once(op, sig) > 1 or _pixels(sig.ins[0]) == 1)
 
 
 def step_scratch(op: Op, sig: Signature, data: Data) -> int:
     """The list comes first, the rows of the gradient follow."""
     assert isinstance(op, RowStep)
-    rows = _rows_at_once(op, sig)
-    return op.scratch_bytes(sig) * rows + (list_bytes(sig.ins[0]) if rows > 1 else 0)
+    if not _is_served(op, sig):
+        return op.scratch_bytes(sig)
+    return op.scratch_bytes(sig) * _rows_at_once(op, sig) + list_bytes(sig.ins[0])
 
 
 def row_step(op: RowStep, o: Operands) -> tuple[RowLoop]:
-    step, total = _rows_at_once(op, o.sig), o.sig.ins[0].shape[3]
-    if step == 1 or not isinstance(op.gradient, Conv2dBwdWeight):
+    if not _is_served(op, o.sig) or not isinstance(op.gradient, Conv2dBwdWeight):
         return portable_step(op, o)
+    step, total = _rows_at_once(op, o.sig), o.sig.ins[0].shape[3]
     end = f"k + {step}"
     rows = ("k", end if total % step == 0 else f"{end} < {total} ? {end} : {total}")
     d_w = f"{o.scratch} + {integer(list_bytes(o.sig.ins[0]) // 4)}"

@@ -40,6 +40,8 @@ TE_DSP_3(smlabb, "smlabb")
 TE_DSP_3(smlabt, "smlabt")
 TE_DSP_3(smlatb, "smlatb")
 TE_DSP_3(smmlar, "smmlar")
+TE_DSP_2(smulbb, "smulbb")
+TE_DSP_2(smulbt, "smulbt")
 TE_DSP_2(qadd, "qadd")
 TE_DSP_2(qdadd, "qdadd")
 TE_DSP_2(asr, "asr")
@@ -135,6 +137,16 @@ static inline int32_t te_smlabt(int32_t a, int32_t b, int32_t c)
 static inline int32_t te_smlatb(int32_t a, int32_t b, int32_t c)
 {
     return te_high(a) * te_low(b) + c;
+}
+
+static inline int32_t te_smulbb(int32_t a, int32_t b)
+{
+    return te_low(a) * te_low(b);
+}
+
+static inline int32_t te_smulbt(int32_t a, int32_t b)
+{
+    return te_low(a) * te_high(b);
 }
 
 /* c + round(a * b / 2^32), ties upwards */

@@ -53,6 +53,10 @@ void te_add_s8_dsp(const te_add_dsp *p, const int8_t *a, const int8_t *b, int8_t
 void te_inside_s8_dsp(int32_t count, int32_t lo, int32_t hi, const int8_t *y, uint8_t *bits);
 void te_mask_grad_s16_dsp(int32_t count, const int16_t *d, const uint8_t *bits, int16_t *y);
 
+void te_bias_grad_s16_dsp(int32_t rows, int32_t channels, const int16_t *d, int32_t *d_b);
+void te_channel_sum_s16_dsp(int32_t rows, int32_t channels, const int16_t *d, const int32_t *e_d,
+                            int32_t *state, int16_t *y, int32_t *e);
+
 /* As without `_dsp`. scratch: 6 words for every two output pixels, 64 times at most, and two. */
 void te_conv2d_s8_bwd_weight_s16_dsp(const te_conv2d *p, int32_t shift, const int16_t *d_y,
                                      const int8_t *x, int32_t k0, int32_t k1, int32_t *d_w,

@@ -19,6 +19,11 @@ typedef struct te_meeting {
     int32_t d[TE_MEETING_ROWS];
 } te_meeting;
 
+/* An output pixel: where it meets x, and its gradients at the first two rows and at the others. */
+typedef struct te_pixel {
+    int32_t at, d01, d23;
+} te_pixel;
+
 /* One tap of `rows` output channels in the making. */
 typedef struct te_tap_grad {
     const te_conv2d *p;
@@ -29,8 +34,8 @@ typedef struct te_tap_grad {
     te_meeting *list, *end, *limit;
     int32_t first[TE_MEETING_ROWS]; /* what the sums of each row start with */
     int32_t is_begun;               /* d_w holds sums */
-    int32_t waits;                  /* a pixel, whose partner is not known yet: */
-    int32_t at, d01, d23;
+    int32_t waits;                  /* a pixel waits for its partner */
+    te_pixel waiting;
 } te_tap_grad;
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__OPTIMIZE__)
@@ -83,7 +88,9 @@ static inline void te_meet_all(const te_meeting *m, const int8_t *x, int32_t *s)
 
 #endif
 
-static inline void te_meet_2(const te_tap_grad *t, int32_t c, int is_begun)
+/* Inlined, so that `is_begun` is a constant. */
+__attribute__((always_inline)) static inline void te_meet_2(const te_tap_grad *t, int32_t c,
+                                                            int is_begun)
 {
     const int32_t rows = t->rows, stride = t->stride;
     const int32_t *first = t->first;
@@ -133,7 +140,7 @@ static inline void te_meet_column(const te_tap_grad *t, int32_t c)
 
 /* Adds what is listed to d_w: the sum of d * (x - zero) is that of d * x, less zero times the sum
  * of d. */
-static inline void te_meet(te_tap_grad *t)
+__attribute__((noinline, unused)) static void te_meet(te_tap_grad *t)
 {
     const int32_t in_c = t->p->in_c, zero = t->p->in_zero;
     int32_t c = 0, s0 = 0, s1 = 0, s2 = 0, s3 = 0;
@@ -166,56 +173,109 @@ static inline void te_meet(te_tap_grad *t)
     t->is_begun = 1;
 }
 
-/* Gradients of the first two rows and of the last two as halves; rows that are not there are 0. */
-static inline void te_rows_grad(const te_tap_grad *t, const te_grad *d_y, int32_t *d01,
-                                int32_t *d23)
+typedef enum te_pixel_kind {
+    TE_PLAIN,   /* four rows, no shift */
+    TE_SHIFTED, /* four rows */
+    TE_FEW,     /* less than four rows: the others are 0 */
+} te_pixel_kind;
+
+/* Output pixels in a row: `at` of x moves by `step`. */
+typedef struct te_pixels {
+    const te_grad *d_y;
+    int32_t left, at, step, shift, half;
+} te_pixels;
+
+/* te_rounding_shift of one row, by one or more: the sum cannot overflow. */
+static inline int32_t te_shifted(const te_pixels *from, int32_t row)
 {
-    int32_t d[TE_MEETING_ROWS] = {0, 0, 0, 0};
-    if (t->rows == TE_MEETING_ROWS && t->shift == 0) {
+    const int32_t d = from->d_y[row];
+    return te_shift_floor(d + te_shift_floor(d, 31) + from->half, from->shift);
+}
+
+static inline void te_load_pixel(const te_tap_grad *t, te_pixel_kind kind, const te_pixels *from,
+                                 te_pixel *pixel)
+{
+    if (kind == TE_PLAIN) {
 #if TE_GRAD_BITS == 16
-        memcpy(d01, d_y, sizeof *d01);
-        memcpy(d23, d_y + 2, sizeof *d23);
+        memcpy(&pixel->d01, from->d_y, sizeof pixel->d01);
+        memcpy(&pixel->d23, from->d_y + 2, sizeof pixel->d23);
 #else
-        const uint32_t word = te_load(d_y);
-        *d01 = te_low_halves(te_sxtb16(word), te_sxtb16_odd(word));
-        *d23 = te_high_halves(te_sxtb16(word), te_sxtb16_odd(word));
+        const int32_t d02 = te_sxtb16(te_load(from->d_y));
+        const int32_t d13 = te_sxtb16_odd(te_load(from->d_y));
+        pixel->d01 = te_low_halves(d02, d13);
+        pixel->d23 = te_high_halves(d02, d13);
 #endif
         return;
     }
-    for (int32_t row = 0; row < t->rows; row++) {
-        d[row] = te_rounding_shift(d_y[row], t->shift);
+    if (kind == TE_SHIFTED) {
+        pixel->d01 = te_low_halves(te_shifted(from, 0), te_shifted(from, 1));
+        pixel->d23 = te_low_halves(te_shifted(from, 2), te_shifted(from, 3));
+        return;
     }
-    *d01 = te_low_halves(d[0], d[1]);
-    *d23 = te_low_halves(d[2], d[3]);
+    int32_t d[TE_MEETING_ROWS] = {0, 0, 0, 0};
+    for (int32_t row = 0; row < t->rows; row++) {
+        d[row] = te_rounding_shift(from->d_y[row], t->shift);
+    }
+    pixel->d01 = te_low_halves(d[0], d[1]);
+    pixel->d23 = te_low_halves(d[2], d[3]);
 }
 
-static inline void te_put_meeting(te_meeting *m, const te_tap_grad *t, int32_t at, int32_t d01,
-                                  int32_t d23)
+/* The next pixel that has a gradient; 0 if there is none. */
+static inline int te_next_pixel(const te_tap_grad *t, te_pixel_kind kind, te_pixels *from,
+                                te_pixel *pixel)
 {
-    m->at[0] = t->at, m->at[1] = at;
-    m->d[0] = te_low_halves(t->d01, d01), m->d[1] = te_high_halves(t->d01, d01);
-    m->d[2] = te_low_halves(t->d23, d23), m->d[3] = te_high_halves(t->d23, d23);
+    const int32_t out_c = t->p->out_c;
+    while (from->left > 0) {
+        te_load_pixel(t, kind, from, pixel);
+        pixel->at = from->at;
+        from->left--, from->d_y += out_c, from->at += from->step;
+        if ((pixel->d01 | pixel->d23) != 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
-/* n output pixels in a row; `at` of x moves by `step`. */
-static inline void te_list_pixels(te_tap_grad *t, const te_grad *d_y, int32_t n, int32_t at,
-                                  int32_t step)
+static inline void te_put_meeting(te_meeting *m, te_pixel a, te_pixel b)
 {
-    for (; n > 0; n--, d_y += t->p->out_c, at += step) {
-        int32_t d01, d23;
-        te_rows_grad(t, d_y, &d01, &d23);
-        if ((d01 | d23) == 0) {
-            continue;
+    m->at[0] = a.at, m->at[1] = b.at;
+    m->d[0] = te_low_halves(a.d01, b.d01), m->d[1] = te_high_halves(a.d01, b.d01);
+    m->d[2] = te_low_halves(a.d23, b.d23), m->d[3] = te_high_halves(a.d23, b.d23);
+}
+
+/* Inlined, so that `kind` is a constant. */
+__attribute__((always_inline)) static inline void te_list_kind(te_tap_grad *t, te_pixel_kind kind,
+                                                               te_pixels from)
+{
+    te_meeting *end = t->end;
+    te_pixel a = t->waiting, b;
+    int waits = t->waits;
+    while (waits || te_next_pixel(t, kind, &from, &a)) {
+        waits = 1;
+        if (!te_next_pixel(t, kind, &from, &b)) {
+            break;
         }
-        if (!t->waits) {
-            t->waits = 1, t->at = at, t->d01 = d01, t->d23 = d23;
-            continue;
-        }
-        te_put_meeting(t->end++, t, at, d01, d23);
-        t->waits = 0;
-        if (t->end == t->limit) {
+        te_put_meeting(end++, a, b);
+        waits = 0;
+        if (end == t->limit) {
+            t->end = end;
             te_meet(t);
+            end = t->end;
         }
+    }
+    t->end = end;
+    t->waits = waits;
+    t->waiting = a;
+}
+
+__attribute__((noinline, unused)) static void te_list_pixels(te_tap_grad *t, te_pixels from)
+{
+    if (t->rows < TE_MEETING_ROWS) {
+        te_list_kind(t, TE_FEW, from);
+    } else if (t->shift != 0) {
+        te_list_kind(t, TE_SHIFTED, from);
+    } else {
+        te_list_kind(t, TE_PLAIN, from);
     }
 }
 
@@ -232,14 +292,36 @@ static inline void te_list_tap(te_tap_grad *t, const te_grad *d_y, int32_t ky, i
     }
     for (int32_t oy = ys.first; oy < ys.first + rows; oy++) {
         const int32_t from = (oy * g->stride_h + dy) * g->in_w + xs.first * g->stride_w + dx;
-        te_list_pixels(t, d_y + (oy * g->out_w + xs.first) * out_c, n, from * in_c,
-                       g->stride_w * in_c);
+        const te_pixels pixels = {d_y + (oy * g->out_w + xs.first) * out_c, n, from * in_c,
+                                  g->stride_w * in_c, t->shift, (1 << t->shift) >> 1};
+        te_list_pixels(t, pixels);
     }
     if (t->waits) {
-        te_put_meeting(t->end++, t, t->at, 0, 0);
+        const te_pixel none = {t->waiting.at, 0, 0};
+        te_put_meeting(t->end++, t->waiting, none);
         t->waits = 0;
     }
     te_meet(t);
+}
+
+/* One output pixel: rows of d_w are multiples of x - zero. */
+static inline void te_outer_product(const te_conv2d *p, int32_t shift, const te_grad *d_y,
+                                    const int8_t *x, int32_t rows, int32_t *d_w)
+{
+    const int32_t zeros = te_twice(-p->in_zero);
+    for (int32_t k = 0; k < rows; k++) {
+        const int32_t d = te_rounding_shift(d_y[k], shift);
+        int32_t c = 0;
+        for (; c + 4 <= p->in_c; c += 4, d_w += 4) {
+            const int32_t x02 = te_sxtab16(zeros, te_load(x + c));
+            const int32_t x13 = te_sxtab16_odd(zeros, te_load(x + c));
+            d_w[0] = te_smulbb(d, x02), d_w[1] = te_smulbb(d, x13);
+            d_w[2] = te_smulbt(d, x02), d_w[3] = te_smulbt(d, x13);
+        }
+        for (; c < p->in_c; c++) {
+            *d_w++ = d * (x[c] - p->in_zero);
+        }
+    }
 }
 
 /* list: for half as many meetings as there are output pixels, rounded up, TE_MEETINGS at most, and
@@ -250,6 +332,10 @@ static inline void te_conv2d_bwd_weight_dsp(const te_conv2d *p, int32_t shift, c
 {
     const te_window *g = &p->window;
     const int32_t taps = g->kernel_h * g->kernel_w;
+    if (taps == 1 && g->in_h * g->in_w == 1) {
+        te_outer_product(p, shift, d_y + k0, x, k1 - k0, d_w);
+        return;
+    }
     te_tap_grad t = {.p = p, .shift = shift, .x = x, .stride = taps * p->in_c, .list = list};
     t.limit = list + te_min((g->out_h * g->out_w + 1) / 2, TE_MEETINGS);
     for (int32_t k = k0; k < k1; k += TE_MEETING_ROWS) {

@@ -9,7 +9,7 @@ from tests.hostc.integer_cases import (
     pointwise_gradients,
 )
 from tests.hostc.kernel_cases import Case, Operand, all_cases, i8, requantisation, weight
-from tests.hostc.weight_cases import WEIGHT_KINDS, weight_gradients
+from tests.hostc.weight_cases import WEIGHT_KINDS, channel_sums, weight_gradients
 from tinyengine.ir.tensor import Array, DType, TensorType
 from tinyengine.ops import fixed
 from tinyengine.ops.add import Add
@@ -165,7 +165,7 @@ def dsp_cases(seed: int) -> list[Case]:
     usual = all_cases(seed)
     found += [case for case in usual if case.op.kind in KINDS]
     integers = [case for case in integer_cases(usual, rng) if case.op.kind in KINDS]
-    found += [*integers, *pointwise_gradients(rng), *weight_gradients(rng)]
+    found += [*integers, *pointwise_gradients(rng), *weight_gradients(rng), *channel_sums(rng)]
     found += depthwise_gradients(rng, GRADIENTS)
     found += pointwise_gradients(rng, POINTWISE_GRADIENTS)
     found.append(next(case for case in usual if case.op.kind == "softmax_xent"))

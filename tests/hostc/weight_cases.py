@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tests.hostc.integer_cases import FORMATS, exponent, gradient
-from tests.hostc.kernel_cases import Case, Rng, i8, sgd, sgd_operands, states
+from tests.hostc.integer_cases import FORMATS, exponent, gradient, integer_cases
+from tests.hostc.kernel_cases import Case, Rng, f32, grad, i8, sgd, sgd_operands, states
 from tinyengine.ir.tensor import DType
+from tinyengine.ops.bias_grad import BiasGrad
 from tinyengine.ops.conv2d import Conv2dBwdWeight, weight_gradient_type
 from tinyengine.ops.row_step import RowStep
 from tinyengine.ops.window import Window
 
-WEIGHT_KINDS = ("conv2d_bwd_weight", "row_step")
+WEIGHT_KINDS = ("conv2d_bwd_weight", "row_step", "bias_grad")
 
 # kernel, stride, padding, input (h, w, c), output channels
 SHAPES: tuple[tuple[int, int, int, tuple[int, int, int], int], ...] = (
@@ -21,6 +22,7 @@ SHAPES: tuple[tuple[int, int, int, tuple[int, int, int], int], ...] = (
     *((1, 1, 0, (1, p, 4), 8) for p in (127, 128, 129, 200, 257, 258)),  # full lists; shifts
     *((1, 1, 0, (20, 20, c), k) for c in (3, 4) for k in (3, 4)),
     *((1, 1, 0, (4, 4, c), k) for c in (160, 300, 640) for k in (7, 8)),  # as many rows as fit
+    *((1, 1, 0, (1, 1, c), k) for c in (4, 5, 130, 640) for k in (3, 8)),  # one pixel
     *((1, 2, 0, (5, 4, 6), k) for k in (4, 5)),
     *((3, s, 1, (h, 5, 4), 5) for s in (1, 2) for h in (1, 4, 6)),
     *((5, 1, 2, (3, 3, 5), 4), (3, 1, 1, (20, 20, 2), 4), (3, 3, 0, (9, 9, 3), 6)),
@@ -57,3 +59,11 @@ def _both(
     op = sgd(rng, shape, 0, len(update) > 4)
     ins = (d, x, w, *update, exponent(rng))
     yield Case(RowStep(Conv2dBwdWeight(g), op), ins, states(w, *update))
+
+
+def channel_sums(rng: Rng) -> list[Case]:
+    """Sums of few and many rows, of fewer, as many and more channels than fit registers."""
+    found = []
+    for rows, k in ((r, k) for r in (1, 2, 33) for k in (1, 7, 8, 9, 24, 27)):
+        found.append(Case(BiasGrad(), (f32(rng, (1, 1, rows, k)),), (grad((k,)),)))
+    return list(integer_cases(found + found[1:], rng))
