@@ -130,6 +130,7 @@ def depthwise_conv2d(op: DepthwiseConv2d, o: Operands) -> Calls:
 
 PLANE_PIXELS = 1024  # as te_kernels_dsp.h: of a map that is laid out channel by channel
 PIXELS = 4  # made at a time
+LISTED_PIXELS = 576  # as te_grad_planes.h: of a map whose fours are listed
 
 
 def is_by_channel(op: Op, sig: Signature, data: Data) -> bool:
@@ -154,17 +155,23 @@ def rescaled_scratch(op: Op, sig: Signature, data: Data) -> int:
     if not is_by_channel(op, sig, data):
         return op.scratch_bytes(sig)
     assert isinstance(op.gradient, DepthwiseBwdInput)
-    w, in_w, rows = op.gradient.window, sig.outs[0].shape[2], sig.ins[0].shape[1]
+    w, rows = op.gradient.window, sig.ins[0].shape[1]
+    in_h, in_w = sig.outs[0].shape[1:3]
     size, stride, left = w.kernel[0], w.stride[0], w.padding[2]
-    pairs, columns, ends = 0, [], []
-    for a in range(stride):
-        first, taps = (a + left) % stride, (size - a + stride - 1) // stride
-        made = math.ceil((in_w - first) / stride / PIXELS) * PIXELS
-        columns.append((first + left - a) // stride - taps + 1)
-        ends.append(columns[-1] + made + taps)
-        pairs += size * max(taps - 1, 1)
-    pitch = max(-(-(end - min(0, *columns)) // 2) * 2 for end in ends)
-    return 4 * pairs + 2 * pitch * rows
+    taps = [(size - a + stride - 1) // stride for a in range(stride)]
+    firsts = [(a + left) % stride for a in range(stride)]
+    counts = [-(-(in_w - first) // stride) for first in firsts]
+    columns = [(firsts[a] + left - a) // stride - taps[a] + 1 for a in range(stride)]
+    border = -min(0, *columns)
+    fours = [math.ceil(n / PIXELS) for n in counts]
+    ends = [columns[a] + border + PIXELS * fours[a] + taps[a] for a in range(stride)]
+    listed = [
+        in_h * four
+        for four, n, column in zip(fours, counts, columns, strict=True)
+        if n >= PIXELS and n % 2 == 0 == (column + border) % 2 and in_h * in_w <= LISTED_PIXELS
+    ]
+    pairs = (size + 1) * sum(max(n - 1, 1) for n in taps)
+    return 4 * pairs + 2 * rows * ((max(ends) + 1) // 2 * 2) + 16 * sum(listed)
 
 
 def add(op: Add, o: Operands) -> Calls:

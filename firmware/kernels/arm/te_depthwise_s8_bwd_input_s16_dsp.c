@@ -11,6 +11,7 @@ void te_depthwise_s8_bwd_input_s16_dsp(const te_conv2d *p, const int16_t *d_y,
     if (te_goes_by_channel(p)) {
         te_depthwise_bwd_input_dsp(p, d_y, weight, multiplier, shift, e_d, state, d_x, e, scratch);
     } else {
-        te_depthwise_bwd_input_grad(p, d_y, weight, multiplier, shift, e_d, state, d_x, e, scratch);
+        te_depthwise_s8_bwd_input_s16(p, d_y, weight, multiplier, shift, e_d, state, d_x, e,
+                                      scratch);
     }
 }
