@@ -41,11 +41,21 @@ void te_depthwise_s8_bwd_input_s16_mve(const te_conv2d *p, const int16_t *d_y,
                                        const int8_t *weight, const int32_t *multiplier,
                                        const int32_t *shift, const int32_t *e_d, int32_t *state,
                                        int16_t *d_x, int32_t *e, int32_t *scratch);
+void te_depthwise_s8_bwd_input_s8_mve(const te_conv2d *p, const int8_t *d_y,
+                                      const int8_t *weight, const int32_t *multiplier,
+                                      const int32_t *shift, const int32_t *e_d, int32_t *state,
+                                      int8_t *d_x, int32_t *e, int32_t *scratch);
 void te_mask_grad_s16_mve(int32_t count, const int16_t *d, const uint8_t *bits, int16_t *y);
 void te_conv2d_s8_bwd_weight_s16_mve(const te_conv2d *p, int32_t shift, const int16_t *d_y,
                                      const int8_t *x, int32_t k0, int32_t k1, int32_t *d_w);
 void te_conv2d_s8_bwd_weight_s8_mve(const te_conv2d *p, int32_t shift, const int8_t *d_y,
                                     const int8_t *x, int32_t k0, int32_t k1, int32_t *d_w);
+void te_bias_grad_s16_mve(int32_t rows, int32_t channels, const int16_t *d, int32_t *d_b);
+void te_grad_add_s16_mve(int32_t count, const int16_t *a, const int16_t *b, const int32_t *e_a,
+                         const int32_t *e_b, int32_t *state, int16_t *y, int32_t *e);
+void te_bias_grad_s8_mve(int32_t rows, int32_t channels, const int8_t *d, int32_t *d_b);
+void te_grad_add_s8_mve(int32_t count, const int8_t *a, const int8_t *b, const int32_t *e_a,
+                        const int32_t *e_b, int32_t *state, int8_t *y, int32_t *e);
 
 void te_sgd_s8_s32_stochastic_mve(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *w,
                                   const int32_t *g, const float *ratio, const int32_t *e,

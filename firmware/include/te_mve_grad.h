@@ -7,17 +7,25 @@
 
 #if TE_HAS_MVE
 
-/* Eight gradients, widened to 16 bits; lanes that `rest` leaves out are 0. */
+/* Eight gradients in 16 bits, or four in 32; lanes that a predicate leaves out are 0. */
 #if TE_GRAD_BITS == 16
 #define te_load_grad vldrhq_z_s16
 #define te_load_grad_8 vldrhq_s16
 #define te_gather_grad vldrhq_gather_shifted_offset_z_s16
 #define te_scatter_grad vstrhq_scatter_shifted_offset_p_s32
+#define te_load_4 vldrhq_s32
+#define te_load_4_z vldrhq_z_s32
+#define te_store_4_p vstrhq_p_s32
+#define te_store_8 vstrhq_s16
 #else
 #define te_load_grad vldrbq_z_s16
 #define te_load_grad_8 vldrbq_s16
 #define te_gather_grad vldrbq_gather_offset_z_s16
 #define te_scatter_grad vstrbq_scatter_offset_p_s32
+#define te_load_4 vldrbq_s32
+#define te_load_4_z vldrbq_z_s32
+#define te_store_4_p vstrbq_p_s32
+#define te_store_8 vstrbq_s16
 #endif
 
 /* A 1x1 convolution whose pixel n of the output is that of its input. */
@@ -87,17 +95,12 @@ TE_INLINE int32x4_t te_limited_4(int32x4_t q)
     return vminq_s32(vmaxq_s32(q, vdupq_n_s32(-TE_GRAD_LIMIT)), vdupq_n_s32(TE_GRAD_LIMIT));
 }
 
-/* te_grad_put of four values; the peak's lanes are joined by te_joined. */
-TE_INLINE int32x4_t te_put_4(int32x4_t *peak, int32x4_t q)
+/* Eight gradients from those of even and of odd number. */
+TE_INLINE int16x8_t te_limited_8(int32x4_t even, int32x4_t odd)
 {
-    *peak = vorrq_s32(*peak, veorq_s32(q, vshrq_n_s32(q, 31)));
-    return vminq_s32(vmaxq_s32(q, vdupq_n_s32(-TE_GRAD_LIMIT)), vdupq_n_s32(TE_GRAD_LIMIT));
-}
-
-TE_INLINE uint32_t te_joined(int32x4_t peak)
-{
-    return (uint32_t)(vgetq_lane_s32(peak, 0) | vgetq_lane_s32(peak, 1) |
-                      vgetq_lane_s32(peak, 2) | vgetq_lane_s32(peak, 3));
+    const int16x8_t q = vqmovntq_s32(vqmovnbq_s32(vdupq_n_s16(0), even), odd);
+    const int16x8_t above = vmaxq_s16(q, vdupq_n_s16(-TE_GRAD_LIMIT));
+    return TE_GRAD_BITS == 16 ? above : vminq_s16(above, vdupq_n_s16(TE_GRAD_LIMIT));
 }
 
 #endif

@@ -3,48 +3,23 @@
  * The taps that serve a pixel are listed; then eight channels at a time stay in registers while
  * the list passes by.
  */
+#include <string.h>
+
 #include "te_kernels_mve.h"
 #include "te_mve_f32.h"
+#include "te_mve_taps.h"
 
 #if TE_HAS_MVE_F32
-
-enum { TE_TAPS = 64 };
-
-/* One product of a run of channels; the assembly below loads both words at once. */
-typedef struct te_term {
-    const float *d;
-    const int8_t *w;
-} te_term;
 
 typedef struct te_job {
     const te_conv2d *p;
     const float *d_y, *scale;
     const int8_t *weight;
-    te_term terms[TE_TAPS];
+    te_tap taps[TE_TAPS];
 } te_job;
 
-static int32_t te_find(te_job *job, int32_t iy, int32_t ix)
-{
-    const te_window *g = &job->p->window;
-    const int32_t c = job->p->out_c;
-    int32_t count = 0;
-    for (int32_t ky = 0; ky < g->kernel_h; ky++) {
-        const int32_t oy = te_reader(iy + g->pad_top - ky * g->dilation_h, g->stride_h, g->out_h);
-        for (int32_t kx = 0; oy >= 0 && kx < g->kernel_w; kx++) {
-            const int32_t ox =
-                te_reader(ix + g->pad_left - kx * g->dilation_w, g->stride_w, g->out_w);
-            if (ox >= 0) {
-                job->terms[count].d = job->d_y + (oy * g->out_w + ox) * c;
-                job->terms[count].w = job->weight + (ky * g->kernel_w + kx) * c;
-                count++;
-            }
-        }
-    }
-    return count;
-}
-
 /* Eight channels from c on. */
-static inline void te_sum_8(const te_term *terms, int32_t n, int32_t c, const float *scale,
+static inline void te_sum_8(const te_tap *taps, int32_t n, int32_t c, const float *scale,
                             float *d_x)
 {
     float32x4_t a0 = vdupq_n_f32(0.0f), a1 = a0;
@@ -67,7 +42,7 @@ static inline void te_sum_8(const te_term *terms, int32_t n, int32_t c, const fl
             "vmul.f32 q6, q6, q5\n\t"
             "vadd.f32 %q[a1], %q[a1], q6\n\t"
             "le lr, 1b"
-            : [a0] "+w"(a0), [a1] "+w"(a1), [t] "+r"(terms)
+            : [a0] "+w"(a0), [a1] "+w"(a1), [t] "+r"(taps)
             : [c] "r"(c), [n] "r"(n), [s0] "w"(s0), [s1] "w"(s1)
             : "lr", "r4", "r5", "q4", "q5", "q6", "memory");
     vstrwq_f32(d_x, a0);
@@ -79,15 +54,18 @@ static TE_NOINLINE void te_gradient(te_job *job, float *d_x)
     const te_conv2d *p = job->p;
     for (int32_t iy = 0; iy < p->window.in_h; iy++) {
         for (int32_t ix = 0; ix < p->window.in_w; ix++) {
-            const int32_t n = te_find(job, iy, ix);
+            const int32_t n =
+                te_list_taps(p, job->d_y, (int32_t)sizeof(float), job->weight, iy, ix, job->taps);
             int32_t c = 0;
             for (; n > 0 && c + 8 <= p->in_c; c += 8) {
-                te_sum_8(job->terms, n, c, job->scale + c, d_x + c);
+                te_sum_8(job->taps, n, c, job->scale + c, d_x + c);
             }
             for (; c < p->in_c; c++) {
                 float sum = 0.0f;
                 for (int32_t i = 0; i < n; i++) {
-                    sum += job->terms[i].d[c] * job->scale[c] * (float)job->terms[i].w[c];
+                    float d;
+                    memcpy(&d, job->taps[i].d + (size_t)c * sizeof d, sizeof d);
+                    sum += d * job->scale[c] * (float)job->taps[i].w[c];
                 }
                 d_x[c] = sum;
             }
@@ -102,7 +80,7 @@ void te_depthwise_s8_bwd_input_f32_mve(const te_conv2d *p, const float *d_y, con
                                        const float *scale, float *d_x)
 {
 #if TE_HAS_MVE_F32
-    if (p->in_c == p->out_c && p->window.kernel_h * p->window.kernel_w <= TE_TAPS) {
+    if (te_lists(p)) {
         te_job job;
         job.p = p;
         job.d_y = d_y, job.scale = scale, job.weight = weight;
