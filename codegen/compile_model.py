@@ -10,10 +10,11 @@ from pathlib import Path
 
 from codegen.board import Board
 from codegen.build import MANIFEST
+from codegen.costs import target_for
 from codegen.emit import constant_bytes, emit, marked_layers
 from codegen.folder import Folder
 from codegen.graphs import INFER_GRAPH, TRAIN_GRAPH
-from codegen.kernels import Variant, kernels_for, variant_for
+from codegen.kernels import Variant, variant_for
 from codegen.manifest import (
     Border,
     Manifest,
@@ -66,7 +67,7 @@ def compile_model(
     graph = load_model(model) if isinstance(model, str) else model
     scheme = load_scheme(update) if isinstance(update, str) else update
     variant = variant_for(board.features)
-    compiled = compile_graph(graph, scheme, classes, seed, dumper(dump_dir), kernels_for(variant))
+    compiled = compile_graph(graph, scheme, classes, seed, dumper(dump_dir), target_for(board))
     figures = figures_of(compiled, variant)
     check_budget(compiled, board)
     files = dict(emit(compiled, board))

@@ -12,7 +12,7 @@ from codegen.statements import Statements, Step
 from tinyengine.errors import InternalError
 from tinyengine.ir.graph import Node
 from tinyengine.ops.op import Op, Signature
-from tinyengine.plan.plan import MakeRow, Plan, Slide, Stream
+from tinyengine.plan.plan import MakeRows, Plan, Slide, Stream
 from tinyengine.plan.scratch import constants
 
 _INPUTS = ("r->a", "r->b")  # fields of te_row, for a node's first and second map of rows
@@ -101,20 +101,20 @@ class _Writer:
             self._lines.append(list(lines))
         return self._cases[key]
 
-    def make(self, step: MakeRow) -> tuple[int, int, int, int]:
+    def make(self, step: MakeRows) -> tuple[int, int, int, int]:
         """One entry of the table."""
         node = self.graph.nodes[step.node]
         whole = self.graph.signature(node)
-        band = node.op.band(whole, step.row)
+        band = node.op.band(whole, step.row, step.count)
         if band is None:
-            raise InternalError(f"layer '{node.layer}' cannot make row {step.row} alone")
+            raise InternalError(f"layer '{node.layer}' cannot make rows {step.row} and up alone")
         sig = band.signature(whole)
         number = self.case((step.node, band.op, sig), self.call(step, band.op, sig))
         at = [i for i in step.ins if i is not None]
         return number, at[0], at[1] if len(at) > 1 else 0, step.out
 
-    def call(self, step: MakeRow, op: Op, sig: Signature) -> Iterator[str]:
-        """The statements that make a row of a node."""
+    def call(self, step: MakeRows, op: Op, sig: Signature) -> Iterator[str]:
+        """The statements that make rows of a node."""
         node = replace(self.graph.nodes[step.node], op=op)
         places, fields = self.statements.places, iter(_INPUTS)
         ins = tuple(

@@ -77,7 +77,7 @@ def conv2d(op: Conv2d, o: Operands) -> Calls:
 MIN_SUMS = 512  # for fewer, tables are not worth their flash
 MAX_ADD_EXPONENT = 22  # sums stay below 2**30 here: only the addend must not overflow
 _BYTES = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.int64)
-BAND_BYTES = 4096  # of input lines at a time; fewer bands spread fewer lines twice
+BAND_BYTES = 5120  # of input lines at a time; fewer bands spread fewer lines twice
 
 
 @dataclass(frozen=True, slots=True)

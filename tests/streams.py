@@ -31,15 +31,15 @@ def longest(graph: Graph) -> list[Range]:
     return sorted(chosen)
 
 
-def streamed(plan: Plan) -> Plan:
-    """The same graph with as much of it streamed as possible."""
-    return make_plan(plan.graph, longest(plan.graph))
+def streamed(plan: Plan, height: int = 1) -> Plan:
+    """The same graph with as much of it streamed as possible, `height` rows at a time."""
+    return make_plan(plan.graph, longest(plan.graph), height=height)
 
 
-def with_streams(made: Compiled) -> Compiled:
-    """Both plans of a model streamed as far as possible."""
-    train = streamed(made.train) if made.train else None
-    return replace(made, infer=streamed(made.infer), train=train)
+def with_streams(made: Compiled, height: int = 1) -> Compiled:
+    """Both plans of a model streamed as far as possible, `height` rows at a time."""
+    train = streamed(made.train, height) if made.train else None
+    return replace(made, infer=streamed(made.infer, height), train=train)
 
 
 def chain(t: Net) -> Tensor:

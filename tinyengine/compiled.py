@@ -22,7 +22,7 @@ from tinyengine.passes.update import attach_update
 from tinyengine.plan.arena import make_plan
 from tinyengine.plan.check import check_plan
 from tinyengine.plan.plan import Plan
-from tinyengine.plan.scratch import PORTABLE, Kernels
+from tinyengine.plan.target import PLAIN, Target
 from tinyengine.sim.calibrate import largest_gradients
 from tinyengine.update.scheme import Learning, Scheme, resolve
 
@@ -120,11 +120,11 @@ def compile_graph(
     classes: int | None = None,
     seed: int = 0,
     dump: Dump = no_dump,
-    kernels: Kernels = PORTABLE,
+    target: Target = PLAIN,
 ) -> Compiled:
     """The whole pipeline: graph and scheme in, checked plans out.
 
-    kernels: of the core that the code is for.
+    target: the core and the board that the code is for.
 
     Raises:
         UserError: as `prepare`.
@@ -132,7 +132,7 @@ def compile_graph(
     prepared = prepare(graph, scheme, classes, seed, dump)
     whole = prepared.gradients
     if not scheme.trains:
-        return _finish(prepared, whole, None, dump, kernels)
+        return _finish(prepared, whole, None, dump, target)
     outputs = whole.outputs
     updated = attach_update(whole, prepared.learning)
     for stage, apply in ((Stage.UPDATE, None), (Stage.FUSE, fuse), (Stage.SIMPLIFY, simplify)):
@@ -141,19 +141,19 @@ def compile_graph(
         dump(stage.value, updated)
     train = _with_outputs(updated, outputs[:2], updated.updates, updated.inputs)
     infer = _with_outputs(updated, outputs[2:], (), updated.inputs[:1])
-    return _finish(prepared, infer, train, dump, kernels)
+    return _finish(prepared, infer, train, dump, target)
 
 
 def _finish(
-    prepared: Prepared, infer: Graph, train: Graph | None, dump: Dump, kernels: Kernels
+    prepared: Prepared, infer: Graph, train: Graph | None, dump: Dump, target: Target
 ) -> Compiled:
-    train_plan = make_plan(train, kernels=kernels) if train is not None else None
-    plans = (make_plan(infer, beside=train_plan, kernels=kernels), train_plan)
+    train_plan = make_plan(train, target=target) if train is not None else None
+    plans = (make_plan(infer, beside=train_plan, target=target), train_plan)
     for plan in plans:
         if plan is not None:
             verify(plan.graph, Stage.SCHEDULE)
             dump(f"{Stage.SCHEDULE.value}-{'infer' if plan is plans[0] else 'train'}", plan.graph)
-            check_plan(plan, kernels)
+            check_plan(plan, target.kernels)
     digest = hashlib.sha256()
     for plan in plans:
         if plan is not None:

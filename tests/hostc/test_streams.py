@@ -14,9 +14,12 @@ from tests.training import TRAINABLE, compiled, scheme
 from tinyengine.update.scheme import load_scheme
 
 
+@pytest.mark.parametrize("height", [1, 3])
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
-def test_inference_row_by_row(case: Case, tmp_path_factory: pytest.TempPathFactory) -> None:
-    made = with_streams(compiled(case, load_scheme("none")))
+def test_inference_row_by_row(
+    case: Case, height: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    made = with_streams(compiled(case, load_scheme("none")), height)
     library = make(made, tmp_path_factory)
     graph = made.infer.graph
     shape = graph.type(graph.inputs[0]).shape
@@ -28,7 +31,7 @@ def test_inference_row_by_row(case: Case, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize("case", TRAINABLE, ids=lambda c: c.name)
 def test_training_row_by_row(case: Case, tmp_path_factory: pytest.TempPathFactory) -> None:
-    made = with_streams(compiled(case, scheme(biases=1, head="int8")))
+    made = with_streams(compiled(case, scheme(biases=1, head="int8")), 2)
     compare(made, make(made, tmp_path_factory), 3)
 
 

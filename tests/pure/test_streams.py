@@ -16,7 +16,9 @@ from tests.training import LR, TRAINABLE, compiled, everything, random_samples, 
 from tinyengine.errors import InternalError
 from tinyengine.plan.arena import make_plan
 from tinyengine.plan.check import check_plan
-from tinyengine.plan.plan import MakeRow, Plan, Slide, Slot, Stream
+from tinyengine.plan.plan import MakeRows, Plan, Slide, Slot, Stream
+from tinyengine.plan.target import PLAIN, Target
+from tinyengine.plan.widen import INSTRUCTIONS_PER_BYTE, RESERVED_BYTES
 from tinyengine.sim.run import run
 from tinyengine.sim.run_plan import FlatMachine
 from tinyengine.sim.train import Trainer
@@ -30,19 +32,21 @@ def same_outputs(plan: Plan) -> None:
     assert all((flat[n] == plain[n]).all() for n in plan.graph.outputs)
 
 
+@pytest.mark.parametrize("height", [1, 2, 3])
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
-def test_every_range_of_every_net(case: Case) -> None:
+def test_every_range_of_every_net(case: Case, height: int) -> None:
     graph = compiled(case, scheme(head="frozen")).infer.graph
     for chosen in all_ranges(graph):
-        plan = make_plan(graph, [chosen])
+        plan = make_plan(graph, [chosen], height=height)
         check_plan(plan)
         assert plan.lower_bound_bytes <= plan.arena_bytes
         same_outputs(plan)
 
 
+@pytest.mark.parametrize("height", [1, 2])
 @pytest.mark.parametrize("case", TRAINABLE, ids=lambda c: c.name)
-def test_training_with_streams_equals_the_simulator(case: Case) -> None:
-    made = with_streams(compiled(case, scheme(biases=1, head="int8")))
+def test_training_with_streams_equals_the_simulator(case: Case, height: int) -> None:
+    made = with_streams(compiled(case, scheme(biases=1, head="int8")), height)
     plan = made.train
     assert plan is not None
     check_plan(plan)
@@ -68,12 +72,42 @@ def test_the_planner_streams_a_frozen_front() -> None:
 def test_no_row_is_computed_twice_and_the_output_lies_over_the_input() -> None:
     plan = make_plan(chained().infer.graph)
     for stream in plan.streams:
-        rows = [(r.node, r.row) for r in stream.rows if isinstance(r, MakeRow)]
+        calls = [r for r in stream.rows if isinstance(r, MakeRows)]
+        rows = [(c.node, row) for c in calls for row in range(c.row, c.row + c.count)]
         assert len(set(rows)) == len(rows)
     first = plan.streams[0]
     x = plan.slots[plan.graph.inputs[0]]
     out = plan.slots[plan.graph.nodes[first.end - 1].outputs[0]]
     assert out.offset < x.end and x.offset < out.end
+
+
+def planned(target: Target) -> Plan:
+    return make_plan(chained().infer.graph, target=target)
+
+
+def test_streams_are_as_high_as_saves_more_than_it_costs() -> None:
+    found = [planned(Target(setup_of=lambda op, sig, n=n: n)) for n in (0, 1000, 3000, 10**6)]
+    calls = [sum(isinstance(r, MakeRows) for s in p.streams for r in s.rows) for p in found]
+    arena_bytes = [plan.arena_bytes for plan in found]
+    assert arena_bytes == sorted(arena_bytes) and calls == sorted(calls, reverse=True)
+    assert len(set(arena_bytes)) >= 3
+    assert min(s.height for s in found[-1].streams) > 2
+    for plan in found:
+        check_plan(plan)
+        same_outputs(plan)
+    # at the third price the second step is paid for, at the first it is not
+    growth, saved = arena_bytes[2] - arena_bytes[0], calls[0] - calls[2]
+    assert 3000 * saved > INSTRUCTIONS_PER_BYTE * growth > 0
+
+
+@pytest.mark.parametrize("spare_bytes", [-5000, 0, 700, 2000, 10**6])
+def test_streams_are_no_higher_than_the_board_has_room_for(spare_bytes: int) -> None:
+    low = planned(PLAIN)
+    ram_bytes = low.arena_bytes + spare_bytes + RESERVED_BYTES
+    plan = planned(Target(setup_of=lambda op, sig: 10**6, ram_bytes=ram_bytes))
+    check_plan(plan)
+    assert plan.arena_bytes <= low.arena_bytes + max(spare_bytes, 0)
+    assert (plan.arena_bytes > low.arena_bytes) == (spare_bytes >= 700)
 
 
 def test_the_report_shows_lines_at_their_places() -> None:
@@ -107,9 +141,10 @@ def broken(plan: Plan, stream: Stream) -> Plan:
     return replace(plan, streams=(stream, *plan.streams[1:]))
 
 
-def test_the_checker_refuses_every_broken_schedule() -> None:
+@pytest.mark.parametrize("height", [1, 2])
+def test_the_checker_refuses_every_broken_schedule(height: int) -> None:
     graph = compiled(CASES[1], scheme(head="frozen")).infer.graph
-    plan = make_plan(graph, longest(graph))
+    plan = make_plan(graph, longest(graph), height=height)
     check_plan(plan)
     stream, refused = plan.streams[0], 0
     for i, step in enumerate(stream.rows):
@@ -119,12 +154,14 @@ def test_the_checker_refuses_every_broken_schedule() -> None:
         later = replace(step, start=step.start + 1) if isinstance(step, Slide) else replace(
             step, out=step.out + 1
         )  # fmt: skip
-        rows = (*stream.rows[:i], later, *stream.rows[i + 1 :])
-        try:
-            check_plan(broken(plan, replace(stream, rows=rows)))
-        except InternalError:
-            refused += 1
-    assert refused >= len(stream.rows) - 1
+        for other in (later, replace(step, count=step.count + 1)):
+            rows = (*stream.rows[:i], other, *stream.rows[i + 1 :])
+            try:
+                check_plan(broken(plan, replace(stream, rows=rows)))
+            except InternalError:
+                refused += 1
+    slides = sum(isinstance(step, Slide) for step in stream.rows)
+    assert refused >= 2 * len(stream.rows) - 1 - slides  # a row too much may slide along
 
 
 def test_the_checker_refuses_lines_that_meet() -> None:

@@ -75,8 +75,8 @@ class Add(Op):
         y = fixed.requantise(total, *map(np.asarray, p.out)) + sig.outs[0].zero_point
         return (np.clip(y, self.lo, self.hi).astype(np.int8),)
 
-    def band(self, sig: Signature, row: int) -> Band | None:
-        return elementwise_band(self, sig, row)
+    def band(self, sig: Signature, row: int, count: int = 1) -> Band | None:
+        return elementwise_band(self, sig, row, count)
 
     def backward(self, tape: Tape, node: Node) -> None:
         d = tape.inside(node, self.lo, self.hi)
@@ -99,12 +99,13 @@ def check_broadcast(sig: Signature) -> None:
     expect(fits, f"input 1 {b.shape} does not broadcast to {a.shape}")
 
 
-def elementwise_band(op: Op, sig: Signature, row: int) -> Band | None:
-    """Row by row: row of each operand that has the output's shape, the other one whole."""
+def elementwise_band(op: Op, sig: Signature, row: int, count: int) -> Band | None:
+    """Row by row: rows of each operand that has the output's shape, the other one whole."""
     out = sig.outs[0]
     if len(out.shape) != 4 or out.shape[0] != 1:
         return None
-    return Band(op, tuple((row, row + 1) if t.shape == out.shape else None for t in sig.ins))
+    rows = tuple((row, row + count) if t.shape == out.shape else None for t in sig.ins)
+    return Band(op, rows, count)
 
 
 @dataclass(frozen=True, slots=True)

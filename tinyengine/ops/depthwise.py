@@ -89,11 +89,12 @@ class DepthwiseConv2d(Op):
     def macs(self, sig: Signature) -> int:
         return sig.outs[0].count * int(np.prod(self.window.kernel))
 
-    def band(self, sig: Signature, row: int) -> Band | None:
-        found = self.window.band(row, sig.ins[0].shape[1])
+    def band(self, sig: Signature, row: int, count: int = 1) -> Band | None:
+        found = self.window.band(row, count, sig.ins[0].shape[1])
         if found is None:
             return None
-        return Band(replace(self, window=found[0]), (found[1], *[None] * (len(sig.ins) - 1)))
+        rows = (found[1], *[None] * (len(sig.ins) - 1))
+        return Band(replace(self, window=found[0]), rows, count)
 
     def backward(self, tape: Tape, node: Node) -> None:
         x, weight, bias = node.inputs[:3]

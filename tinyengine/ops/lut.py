@@ -55,10 +55,10 @@ class Lut(Op):
     def evaluate(self, sig: Signature, ins: Sequence[Array]) -> tuple[Array, ...]:
         return (ins[1][ins[0].astype(np.int64) + 128],)
 
-    def band(self, sig: Signature, row: int) -> Band | None:
+    def band(self, sig: Signature, row: int, count: int = 1) -> Band | None:
         out = sig.outs[0].shape
-        rows = ((row, row + 1), None, None)
-        return Band(self, rows) if len(out) == 4 and out[0] == 1 else None
+        rows = ((row, row + count), None, None)
+        return Band(self, rows, count) if len(out) == 4 and out[0] == 1 else None
 
     def backward(self, tape: Tape, node: Node) -> None:
         x, _, slope = node.inputs

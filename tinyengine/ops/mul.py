@@ -59,8 +59,8 @@ class Mul(Op):
     def macs(self, sig: Signature) -> int:
         return sig.outs[0].count
 
-    def band(self, sig: Signature, row: int) -> Band | None:
-        return elementwise_band(self, sig, row)
+    def band(self, sig: Signature, row: int, count: int = 1) -> Band | None:
+        return elementwise_band(self, sig, row, count)
 
     def backward(self, tape: Tape, node: Node) -> None:
         d = tape.inside(node, self.lo, self.hi)

@@ -29,7 +29,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What makes one row of an output from a few rows of the inputs.
+    """What makes `count` rows of an output from a few rows of the inputs.
 
     op: the operator on those rows alone. rows: (first, end) of each input; None: all of it, which
     only an input that is no map of rows may ask for (weights, tables, broadcast operands).
@@ -37,6 +37,7 @@ class Band:
 
     op: Op
     rows: tuple[tuple[int, int] | None, ...]
+    count: int
 
     def signature(self, sig: Signature) -> Signature:
         """Types of the rows: those of the whole maps with fewer rows."""
@@ -44,7 +45,7 @@ class Band:
             type_ if rows is None else _rows_of(type_, rows[1] - rows[0])
             for type_, rows in zip(sig.ins, self.rows, strict=True)
         )
-        return Signature(ins, tuple(_rows_of(type_, 1) for type_ in sig.outs))
+        return Signature(ins, tuple(_rows_of(type_, self.count) for type_ in sig.outs))
 
 
 def _rows_of(type_: TensorType, count: int) -> TensorType:
@@ -89,10 +90,12 @@ class Op:
         """
         return None
 
-    def band(self, sig: Signature, row: int) -> Band | None:
-        """How output row `row` is made from rows of the inputs; None: only as a whole.
+    def band(self, sig: Signature, row: int, count: int = 1) -> Band | None:
+        """How `count` output rows from `row` on are made from rows of the inputs.
 
-        Maps are (1, h, w, c) and rows run along h; a later row never needs earlier input rows.
+        None: only as a whole. Maps are (1, h, w, c) and rows run along h; a later row never needs
+        earlier input rows, and several rows need those from the first of the first one's to the
+        last of the last one's.
         """
         return None
 

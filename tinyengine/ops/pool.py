@@ -104,11 +104,11 @@ class AvgPool(Op):
     def macs(self, sig: Signature) -> int:
         return 0
 
-    def band(self, sig: Signature, row: int) -> Band | None:
-        found = self.window.band(row, sig.ins[0].shape[1])
+    def band(self, sig: Signature, row: int, count: int = 1) -> Band | None:
+        found = self.window.band(row, count, sig.ins[0].shape[1])
         if found is None:
             return None
-        return Band(replace(self, window=found[0]), (found[1],))
+        return Band(replace(self, window=found[0]), (found[1],), count)
 
     def backward(self, tape: Tape, node: Node) -> None:
         x = node.inputs[0]
@@ -175,11 +175,11 @@ class MaxPool(Op):
             np.maximum(part, x[(slice(None), *tap.into)], out=part)
         return (np.clip(y, self.lo, self.hi).astype(np.int8),)
 
-    def band(self, sig: Signature, row: int) -> Band | None:
-        found = self.window.band(row, sig.ins[0].shape[1])
+    def band(self, sig: Signature, row: int, count: int = 1) -> Band | None:
+        found = self.window.band(row, count, sig.ins[0].shape[1])
         if found is None:
             return None
-        return Band(replace(self, window=found[0]), (found[1],))
+        return Band(replace(self, window=found[0]), (found[1],), count)
 
     def backward(self, tape: Tape, node: Node) -> None:
         x = node.inputs[0]

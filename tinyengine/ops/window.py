@@ -67,17 +67,20 @@ class Window:
                 if rows and columns:
                     yield Tap(ky, kx, (rows[0], columns[0]), (rows[1], columns[1]))
 
-    def band(self, row: int, in_h: int) -> tuple[Window, tuple[int, int]] | None:
-        """The window that makes output row `row` alone, and the input rows (first, end) it reads.
+    def band(self, row: int, count: int, in_h: int) -> tuple[Window, tuple[int, int]] | None:
+        """The window that makes `count` output rows from `row` on alone, and the input rows
+        (first, end) that it reads.
 
-        3x3, padding 1, 8 rows: row 0 reads rows 0 to 1 below one row of padding, row 1 rows 0 to 2.
-        None: the row sees padding alone.
+        3x3, padding 1, 8 rows: row 0 reads rows 0 to 1 below one row of padding, row 1 rows 0 to 2,
+        both together rows 0 to 2 below one row of padding. None: a row sees padding alone.
         """
+        reach = (self.kernel[0] - 1) * self.dilation[0] + 1
         start = row * self.stride[0] - self.padding[0]
-        end = start + (self.kernel[0] - 1) * self.dilation[0] + 1
-        rows = (max(start, 0), min(end, in_h))
-        if rows[0] >= rows[1]:
+        last = start + (count - 1) * self.stride[0]
+        end = last + reach
+        if start + reach <= 0 or last >= in_h:
             return None
+        rows = (max(start, 0), min(end, in_h))
         padding = (rows[0] - start, end - rows[1], *self.padding[2:])
         return Window(self.kernel, self.stride, padding, self.dilation), rows
 

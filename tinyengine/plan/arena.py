@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import MappingProxyType
 
+from tinyengine.errors import InternalError
 from tinyengine.ir.graph import Graph
 from tinyengine.plan.lifetime import Buffer, buffers
 from tinyengine.plan.place import alive_bytes, joint_bytes, place
 from tinyengine.plan.plan import Plan, Slot, aligned
 from tinyengine.plan.rows import Reach, Rows, stream_rows
 from tinyengine.plan.schedule import schedule
-from tinyengine.plan.scratch import PORTABLE, Kernels
 from tinyengine.plan.search import Range, choose_streams, is_range
+from tinyengine.plan.target import PLAIN, Target
+from tinyengine.plan.widen import room_bytes, widened
 
 MIN_SAVING_BYTES = 1024  # a stream's table and calls cost flash: for less RAM they are not worth it
 
@@ -21,46 +23,60 @@ def make_plan(
     graph: Graph,
     ranges: Sequence[Range] | None = None,
     beside: Plan | None = None,
-    kernels: Kernels = PORTABLE,
+    target: Target = PLAIN,
+    height: int = 1,
 ) -> Plan:
     """Schedule the graph and give every arena value a slot.
 
     ranges: (first, end) of the nodes that run row by row, none overlapping; None: the planner
     finds those that need the least memory. beside: a plan that shares the arena; its memory is
-    there in any case, and where its streams do here too, code is shared. kernels: of the
-    core that the code is for.
+    there in any case, and where its streams do here too, code is shared. target: the core and the
+    board. height: of the streams in `ranges`, rows at a time; the planner's own are as high as
+    `widened` says.
 
     Raises:
         ValueError: a range that cannot run row by row.
     """
     graph = schedule(graph)
-    reach = Reach(graph, kernels)
+    reach = Reach(graph, target.kernels)
     if ranges is not None:
         wrong = [r for r in ranges if not is_range(reach, *r)]
         if wrong:
             raise ValueError(f"nodes {wrong} cannot run row by row")
-        return _plan(reach, [stream_rows(reach, *r) for r in ranges])
+        return _plan(reach, [stream_rows(reach, *r, height) for r in ranges])
     whole, enough = _plan(reach, ()), beside.arena_bytes if beside else 0
     if whole.arena_bytes <= enough:
         return whole
-    for same in _same_ranges(graph, beside):
-        if all(is_range(reach, *r) for r in same):
-            shared = _plan(reach, [stream_rows(reach, *r) for r in same])
-            if shared.arena_bytes <= enough:
-                return shared
+    shared = _shared(reach, beside)
+    if shared is not None and shared.arena_bytes <= enough:
+        return shared
     streams = choose_streams(reach, enough)
     streamed = _plan(reach, streams) if streams else whole
     saved = whole.arena_bytes - max(streamed.arena_bytes, enough)
-    return streamed if saved >= MIN_SAVING_BYTES else whole
+    if saved < MIN_SAVING_BYTES:
+        return whole
+    return _widened(reach, streams, target, max(streamed.arena_bytes, enough))
 
 
-def _same_ranges(graph: Graph, beside: Plan | None) -> list[list[Range]]:
-    """The ranges of the streams of `beside`, if the same nodes stand there in this graph."""
+def _shared(reach: Reach, beside: Plan | None) -> Plan | None:
+    """With the streams of `beside`, if the same nodes stand there in this graph."""
     if beside is None:
-        return []
+        return None
+    nodes, others = reach.graph.nodes, beside.graph.nodes
     ranges = [(s.first, s.end) for s in beside.streams]
-    same = all(graph.nodes[a:b] == beside.graph.nodes[a:b] for a, b in ranges)
-    return [ranges] if same else []
+    if any(nodes[a:b] != others[a:b] or not is_range(reach, a, b) for a, b in ranges):
+        return None
+    return _plan(reach, [stream_rows(reach, s.first, s.end, s.height) for s in beside.streams])
+
+
+def _widened(reach: Reach, streams: Sequence[Rows], target: Target, least_bytes: int) -> Plan:
+    """The best choice of heights that can be placed on the board."""
+    room = room_bytes(reach.graph, target)
+    for choice in widened(reach, streams, target, least_bytes):
+        plan = _plan(reach, choice)
+        if room is None or plan.arena_bytes <= max(room, least_bytes):
+            return plan
+    raise InternalError("no choice of heights is the streams as they came")
 
 
 def _plan(reach: Reach, streams: Sequence[Rows]) -> Plan:

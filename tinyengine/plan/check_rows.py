@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyengine.errors import InternalError
 from tinyengine.ir.tensor import Array
-from tinyengine.plan.plan import MakeRow, Plan, Slide, Slot, Stream
+from tinyengine.plan.plan import MakeRows, Plan, Slide, Slot, Stream
 
 
 def check_stream(plan: Plan, stream: Stream, owner: Array, numbers: Mapping[str, int]) -> None:
@@ -69,10 +69,13 @@ class _Checker:
                 f"[{slot.offset}, {slot.end})"
             )
 
-    def make(self, step: MakeRow) -> None:
+    def make(self, step: MakeRows) -> None:
         node = self.graph.nodes[step.node]
-        where = f"row {step.row} of step {step.node} ('{node.layer}', {node.op.kind})"
-        band = node.op.band(self.graph.signature(node), step.row)
+        made = f"rows {step.row} to {step.row + step.count - 1}"
+        where = f"{made} of step {step.node} ('{node.layer}', {node.op.kind})"
+        if not 1 <= step.count <= self.stream.height:
+            raise InternalError(f"{where}: at most {self.stream.height} rows were to be made")
+        band = node.op.band(self.graph.signature(node), step.row, step.count)
         if band is None or not self.stream.first <= step.node < self.stream.end:
             raise InternalError(f"{where} cannot be made alone")
         out = node.outputs[0]
@@ -86,14 +89,15 @@ class _Checker:
                 count = rows[1] - rows[0]
                 read.append(self.row_slot(name, position, count, where))
                 self.holds(name, read[-1], rows[0], count, where)
-        written = self.row_slot(out, step.out, 1, where)
+        written = self.row_slot(out, step.out, step.count, where)
         if f"#{step.node}" in self.stream.lines:
             scratch = self.plan.line(self.stream, f"#{step.node}")
             self.apart([*read, written], scratch, where)
             self.owner[scratch.offset : scratch.end] = -1
         self.apart(read, written, where)
-        self.owner[written.offset : written.end] = self.base[out] - step.row
-        self.made[out] = step.row + 1
+        marks = self.base[out] - np.arange(step.row, step.row + step.count)
+        self.owner[written.offset : written.end] = marks.repeat(written.nbytes // step.count)
+        self.made[out] = step.row + step.count
 
     def apart(self, others: list[Slot], slot: Slot, where: str) -> None:
         """Check that nothing is written over what the same kernel reads."""

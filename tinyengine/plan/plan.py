@@ -30,15 +30,16 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class MakeRow:
-    """Node `node` of the schedule makes row `row` of its output.
+class MakeRows:
+    """Node `node` of the schedule makes `count` rows of its output, from row `row` on.
 
     ins: for each input read by rows, where in its memory the first row that it needs lies; out:
-    where the new row goes. Both count rows from the start of the value's memory.
+    where the new rows go. Both count rows from the start of the value's memory.
     """
 
     node: int
     row: int
+    count: int
     ins: tuple[int | None, ...]
     out: int
 
@@ -56,6 +57,7 @@ class Slide:
 class Stream:
     """Nodes `first` to `end` - 1 of the schedule run row by row, in the order of `rows`.
 
+    No node makes more than `height` rows at a time.
     They read one map of the arena and leave one, the output of the last. lines: the values between,
     of which only a few rows exist, and scratch of single nodes (`#step`), as slots within the
     plan's scratch of node `first`.
@@ -63,7 +65,8 @@ class Stream:
 
     first: int
     end: int
-    rows: tuple[MakeRow | Slide, ...]
+    height: int
+    rows: tuple[MakeRows | Slide, ...]
     lines: Mapping[str, Slot]
 
 

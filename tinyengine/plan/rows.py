@@ -4,7 +4,8 @@ Demand driven: to make the next row of the last node, make what is missing of it
 Every value between has a line buffer of a few rows, contiguous as kernels expect; when it is full,
 rows that nobody needs any more are dropped by sliding the others to its beginning.
 
-Two 3x3 convolutions a -> b of 4 rows, padding 1: a0 a1 b0 a2 b1 (a0 dies, a1 a2 slide) a3 b2 b3.
+Two 3x3 convolutions a -> b of 4 rows, padding 1: a0 a1 b0 a2 b1 (a0 dies, a1 a2 slide) a3 b2 b3;
+up to 2 rows at a time: a01 a2 b01 (a0 dies, a1 a2 slide) a3 b23.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from tinyengine.ir.graph import Graph
 from tinyengine.ir.tensor import Array
 from tinyengine.plan.lifetime import last_uses
 from tinyengine.plan.place import Task
-from tinyengine.plan.plan import MakeRow, Slide, Slot, Stream, aligned
-from tinyengine.plan.scratch import PORTABLE, Kernels, constants
+from tinyengine.plan.plan import MakeRows, Slide, Slot, Stream, aligned
+from tinyengine.plan.scratch import Scratch, constants, op_scratch
 
 
 class Reach:
@@ -77,16 +78,20 @@ def row_bytes(graph: Graph, name: str) -> int:
     return type_.nbytes // type_.shape[1]
 
 
-def stream_rows(reach: Reach, first: int, end: int) -> Rows:
-    """The row schedule of the nodes `first` to `end` - 1, which a chain of rows connects."""
-    return _Scheduler(reach, first, end).rows()
+def stream_rows(reach: Reach, first: int, end: int, height: int = 1) -> Rows:
+    """The row schedule of the nodes `first` to `end` - 1, which a chain of rows connects.
+
+    height: the most rows that a node makes at a time. Few need little memory; many save what a
+    kernel does anew in every call.
+    """
+    return _Scheduler(reach, first, end, height).rows()
 
 
 class _Scheduler:
     """Values are numbered: the stream's input 0, the output of its i-th node i + 1."""
 
-    def __init__(self, reach: Reach, first: int, end: int) -> None:
-        self.graph, self.first, self.end = reach.graph, first, end
+    def __init__(self, reach: Reach, first: int, end: int, height: int) -> None:
+        self.graph, self.first, self.end, self.height = reach.graph, first, end, height
         self.scratch_of = reach.kernels.scratch
         self.nodes = self.graph.nodes[first:end]
         made = {node.outputs[0]: i + 1 for i, node in enumerate(self.nodes)}
@@ -112,19 +117,24 @@ class _Scheduler:
         self.order = self._order()
         self.low = self._low()
 
-    def _order(self) -> list[tuple[int, int]]:
-        """(node, row) in the order of computation."""
-        order: list[tuple[int, int]] = []
+    def _need(self, i: int, row: int, count: int) -> list[tuple[int, int, int]]:
+        """(value, first, end) of the rows that `count` rows of a node from `row` on need."""
+        first, last = self.needs[i][row], self.needs[i][row + count - 1]
+        return [(value, a, end) for (value, a, _), (_, _, end) in zip(first, last, strict=True)]
+
+    def _order(self) -> list[tuple[int, int, int]]:
+        """(node, row, count) in the order of computation."""
+        order: list[tuple[int, int, int]] = []
         made = [self.heights[0], *[0] * len(self.nodes)]
 
-        def make(i: int, count: int) -> None:
-            while made[i + 1] < count:
-                row = made[i + 1]
-                for value, _, end in self.needs[i][row]:
-                    if made[value] < end:
-                        make(value - 1, end)
-                order.append((i, row))
-                made[i + 1] += 1
+        def make(i: int, end: int) -> None:
+            while (row := made[i + 1]) < end:
+                count = min(self.height, end - row)
+                for value, _, needed in self._need(i, row, count):
+                    if made[value] < needed:
+                        make(value - 1, needed)
+                order.append((i, row, count))
+                made[i + 1] += count
 
         make(len(self.nodes) - 1, self.heights[-1])
         return order
@@ -133,16 +143,16 @@ class _Scheduler:
         """Per step: the lowest row needed in it or later of its own output, and of the input."""
         low = list(self.heights)
         found = []
-        for i, row in reversed(self.order):
-            for value, first, _ in self.needs[i][row]:
+        for i, row, count in reversed(self.order):
+            for value, first, _ in self._need(i, row, count):
                 low[value] = min(low[value], first)
             found.append((min(low[i + 1], row), low[0]))
         return found[::-1]
 
     def rows(self) -> Rows:
         capacity = [1] * len(self.names)
-        for (i, row), (low, _) in zip(self.order, self.low, strict=True):
-            capacity[i + 1] = max(capacity[i + 1], row + 1 - low)
+        for (i, row, count), (low, _) in zip(self.order, self.low, strict=True):
+            capacity[i + 1] = max(capacity[i + 1], row + count - low)
         alive = self._alive()
         names, sizes, when = self._areas(alive, capacity)
         real = when.astype(np.float64)  # products of these go through the fast routines, exactly
@@ -156,7 +166,8 @@ class _Scheduler:
         lead = int((written - x_low * self.widths[0]).max(initial=0))
         live = written + (np.array([aligned(n) for n in sizes], np.float64) @ real).astype(int)
         rest = (self.heights[0] - x_low) * self.widths[0]
-        stream = Stream(self.first, self.end, tuple(self._emit(capacity)), lines)
+        calls = tuple(self._emit(capacity))
+        stream = Stream(self.first, self.end, self.height, calls, lines)
         bounds = (int(live.max()), int((live + rest).max()))
         return Rows(stream, self.x, max(lead, 0), line_bytes, bounds)
 
@@ -165,9 +176,10 @@ class _Scheduler:
         alive = np.zeros((len(self.names), len(self.order)), bool)
         made: dict[tuple[int, int], int] = {}
         last: dict[tuple[int, int], int] = {}
-        for step, (i, row) in enumerate(self.order):
-            made[i + 1, row] = last[i + 1, row] = step
-            for value, first, end in self.needs[i][row]:
+        for step, (i, row, count) in enumerate(self.order):
+            made.update({(i + 1, r): step for r in range(row, row + count)})
+            last.update({(i + 1, r): step for r in range(row, row + count)})
+            for value, first, end in self._need(i, row, count):
                 for r in range(first, end):
                     last[value, r] = step
         for (value, row), step in made.items():
@@ -179,7 +191,7 @@ class _Scheduler:
         between = range(1, len(self.nodes))
         names = [self.names[v] for v in between]
         sizes = [capacity[v] * self.widths[v] for v in between]
-        ran = np.array([i for i, _ in self.order])
+        ran = np.array([i for i, *_ in self.order])
         scratch = {i: n for i in range(len(self.nodes)) if (n := self._scratch(i))}
         names += [f"#{self.first + i}" for i in scratch]
         when = [*(alive[v] for v in between), *(ran == i for i in scratch)]
@@ -192,26 +204,28 @@ class _Scheduler:
         data = constants(self.graph, node)
         if not self.scratch_of(node.op, sig, data):
             return 0
-        bands = (node.op.band(sig, row) for row in range(self.heights[i + 1]))
+        calls = {(row, count) for j, row, count in self.order if j == i}
+        bands = (node.op.band(sig, row, count) for row, count in calls)
         return max(self.scratch_of(b.op, b.signature(sig), data) for b in bands if b is not None)
 
     def _written(self) -> Array:
         """Bytes of the output at the end of each step."""
-        last = np.array([i == len(self.nodes) - 1 for i, _ in self.order])
-        return np.cumsum(last) * self.widths[-1]
+        last = len(self.nodes) - 1
+        counts = np.array([count if i == last else 0 for i, _, count in self.order])
+        return np.cumsum(counts) * self.widths[-1]
 
-    def _emit(self, capacity: Sequence[int]) -> list[MakeRow | Slide]:
+    def _emit(self, capacity: Sequence[int]) -> list[MakeRows | Slide]:
         base = [0] * len(self.names)
-        found: list[MakeRow | Slide] = []
-        for (i, row), (low, _) in zip(self.order, self.low, strict=True):
+        found: list[MakeRows | Slide] = []
+        for (i, row, count), (low, _) in zip(self.order, self.low, strict=True):
             value = i + 1
-            if value < len(self.nodes) and row - base[value] >= capacity[value]:
+            if value < len(self.nodes) and row + count - base[value] > capacity[value]:
                 if row > low:
                     found.append(Slide(self.names[value], low - base[value], row - low))
                 base[value] = low
-            starts = iter(first - base[v] for v, first, _ in self.needs[i][row])
+            starts = iter(first - base[v] for v, first, _ in self._need(i, row, count))
             ins = tuple(next(starts) if s else None for s in self.streamed[i])
-            found.append(MakeRow(self.first + i, row, ins, row - base[value]))
+            found.append(MakeRows(self.first + i, row, count, ins, row - base[value]))
         return found
 
 

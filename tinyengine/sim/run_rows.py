@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyengine.ir.tensor import Array, TensorType
 from tinyengine.ops.op import Band
-from tinyengine.plan.plan import MakeRow, Plan, Slide, Slot, Stream
+from tinyengine.plan.plan import MakeRows, Plan, Slide, Slot, Stream
 
 POISON = 0xA5
 
@@ -36,9 +36,9 @@ class RowMachine:
             else:
                 self._make(number, step, load)
 
-    def _band(self, step: MakeRow) -> Band:
+    def _band(self, step: MakeRows) -> Band:
         node = self.graph.nodes[step.node]
-        band = node.op.band(self.graph.signature(node), step.row)
+        band = node.op.band(self.graph.signature(node), step.row, step.count)
         assert band is not None
         return band
 
@@ -46,9 +46,10 @@ class RowMachine:
         """(value, row) -> number of the step that uses it last."""
         last: dict[tuple[str, int], int] = {}
         for number, step in enumerate(self.stream.rows):
-            if isinstance(step, MakeRow):
+            if isinstance(step, MakeRows):
                 node = self.graph.nodes[step.node]
-                last[node.outputs[0], step.row] = number
+                made = range(step.row, step.row + step.count)
+                last.update({(node.outputs[0], r): number for r in made})
                 for name, rows in zip(node.inputs, self._band(step).rows, strict=True):
                     last.update({(name, r): number for r in range(*(rows or (0, 0)))})
         return last
@@ -60,7 +61,7 @@ class RowMachine:
         nbytes = type_.nbytes // type_.shape[1]
         return Slot(slot.offset + position * nbytes, count * nbytes)
 
-    def _make(self, number: int, step: MakeRow, load: Callable[[str], Array]) -> None:
+    def _make(self, number: int, step: MakeRows, load: Callable[[str], Array]) -> None:
         node, band = self.graph.nodes[step.node], self._band(step)
         sig = band.signature(self.graph.signature(node))
         ins, dead = [], []
@@ -80,7 +81,7 @@ class RowMachine:
             dead.append(self.plan.line(self.stream, f"#{step.node}"))
         for slot in dead:
             self.arena[slot.offset : slot.end] = POISON
-        out = self._bytes(node.outputs[0], step.out, 1)
+        out = self._bytes(node.outputs[0], step.out, step.count)
         self.arena[out.offset : out.end] = made.reshape(-1).view(np.uint8)
 
     def _read(self, slot: Slot, type_: TensorType) -> Array:
