@@ -59,6 +59,16 @@ static inline void te_pair_weights(const te_depthwise *d, int32_t channel)
     }
 }
 
+/* Pairs of pixels, c channels apart, of four channels. A function of its own: all of it then stays in
+ * registers, which the loop around it would fill. */
+__attribute__((noinline)) static void te_spread_pairs(int32_t *to, int32_t step, const int8_t *x,
+                                                      int32_t c, int32_t add, int32_t pairs)
+{
+    for (; pairs > 0; pairs--, x += 2 * c) {
+        te_store_pairs(to++, step, te_load(x), te_load(x + c), add);
+    }
+}
+
 /* One input line of four channels; the columns of padding are 0 already. */
 static inline void te_spread_line(const te_depthwise *d, const int8_t *x, int32_t *line)
 {
@@ -72,11 +82,10 @@ static inline void te_spread_line(const te_depthwise *d, const int8_t *x, int32_
         x += c;
         n--;
     }
-    for (; n >= 2; n -= 2, x += 2 * c) {
-        te_store_pairs(to++, d->line, te_load(x), te_load(x + c), minus_zero);
-    }
-    if (n > 0) {
-        te_store_pairs(to, d->line, te_load(x), zero, minus_zero);
+    te_spread_pairs(to, d->line, x, c, minus_zero, n / 2);
+    if (n % 2 == 1) {
+        x += (n - 1) * c;
+        te_store_pairs(to + n / 2, d->line, te_load(x), zero, minus_zero);
     }
 }
 
