@@ -59,8 +59,8 @@ static inline void te_pair_weights(const te_depthwise *d, int32_t channel)
     }
 }
 
-/* Pairs of pixels, c channels apart, of four channels. A function of its own: all of it then stays in
- * registers, which the loop around it would fill. */
+/* Pairs of pixels, c channels apart, of four channels. A function of its own: all of it then stays
+ * in registers, which the loop around it would fill. */
 __attribute__((noinline)) static void te_spread_pairs(int32_t *to, int32_t step, const int8_t *x,
                                                       int32_t c, int32_t add, int32_t pairs)
 {
