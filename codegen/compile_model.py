@@ -29,6 +29,7 @@ from tinyengine.importers import load_model
 from tinyengine.ir import text
 from tinyengine.ir.graph import Graph, Node
 from tinyengine.ir.tensor import Role
+from tinyengine.plan.place import Placer, place
 from tinyengine.plan.plan import Plan
 from tinyengine.update.scheme import Learning, Scheme, load_scheme
 
@@ -57,6 +58,7 @@ def compile_model(
     classes: int | None = None,
     seed: int = 0,
     dump_dir: Path | None = None,
+    placer: Placer = place,
 ) -> CompileResult:
     """Generate the folder `out` for `board`; nothing is written unless all of it succeeds.
 
@@ -67,7 +69,8 @@ def compile_model(
     graph = load_model(model) if isinstance(model, str) else model
     scheme = load_scheme(update) if isinstance(update, str) else update
     variant = variant_for(board.features)
-    compiled = compile_graph(graph, scheme, classes, seed, dumper(dump_dir), target_for(board))
+    target, dump = target_for(board), dumper(dump_dir)
+    compiled = compile_graph(graph, scheme, classes, seed, dump, target, placer)
     figures = figures_of(compiled, variant)
     check_budget(compiled, board)
     files = dict(emit(compiled, board))

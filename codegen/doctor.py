@@ -49,6 +49,7 @@ _PACKAGES = (
     ("sklearn", "scikit-learn", "extra 'data'"),
     ("skimage", "scikit-image", "extra 'data'"),
     ("seglearn", "seglearn", "extra 'data'"),
+    ("ortools", "ortools", "extra 'cp-sat': compile --arena cp-sat"),
     ("platformio", "platformio", "extra 'platformio'"),
 )
 

@@ -116,7 +116,7 @@ def render(compiled: Compiled, board: str, figures: dict[str, int]) -> str:
             board=board,
             hash=compiled.hash,
             scheme=compiled.learning.scheme.name,
-            totals=_totals(figures),
+            totals=[*_totals(figures), placement(compiled)],
             pictures=pictures,
             peak=peak_consumers(compiled),
             layers=_layers(compiled),
@@ -149,6 +149,17 @@ def _totals(figures: dict[str, int]) -> list[tuple[str, str, str]]:
     rows = [(name, f"{value:,}", _NOTES[name]) for name, value in figures.items()]
     gap = figures["arena_bytes"] - figures["lower_bound_bytes"]
     return [*rows, ("gap", f"{gap:,}", "arena above the lower bound, bytes")]
+
+
+def placement(compiled: Compiled) -> tuple[str, str, str]:
+    """Whether fewer bytes of arena would do for the same blocks: name, verdict, grounds."""
+    who, bound = compiled.larger.placer, compiled.placement_bound_bytes
+    if compiled.arena_bytes == bound:
+        why = f"by {who}; no placement of these blocks, streams' line buffers whole, ends lower"
+        return "placement", "proven optimal", why
+    above = (compiled.arena_bytes - bound) / bound
+    why = f"by {who}; any placement of these blocks needs at least {bound:,} B: {above:.1%} above"
+    return "placement", "not proven optimal", why
 
 
 def _layers(compiled: Compiled) -> list[dict[str, object]]:

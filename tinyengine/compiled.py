@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tinyengine.ir import text
 from tinyengine.ir.graph import Builder, Graph, retain
@@ -21,6 +22,7 @@ from tinyengine.passes.simplify import simplify
 from tinyengine.passes.update import attach_update
 from tinyengine.plan.arena import make_plan
 from tinyengine.plan.check import check_plan
+from tinyengine.plan.place import Placer, place
 from tinyengine.plan.plan import Plan
 from tinyengine.plan.target import PLAIN, Target
 from tinyengine.sim.calibrate import largest_gradients
@@ -58,6 +60,16 @@ class Compiled:
     def lower_bound_bytes(self) -> int:
         """No placement of these schedules needs fewer bytes of arena."""
         return max(p.lower_bound_bytes for p in (self.infer, self.train) if p)
+
+    @property
+    def placement_bound_bytes(self) -> int:
+        """No placement of these plans' blocks needs fewer bytes of arena."""
+        return max(p.placement_bound_bytes for p in (self.infer, self.train) if p)
+
+    @property
+    def larger(self) -> Plan:
+        """The plan that fills the arena."""
+        return max((p for p in (self.infer, self.train) if p), key=lambda p: p.arena_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +133,11 @@ def compile_graph(
     seed: int = 0,
     dump: Dump = no_dump,
     target: Target = PLAIN,
+    placer: Placer = place,
 ) -> Compiled:
     """The whole pipeline: graph and scheme in, checked plans out.
 
-    target: the core and the board that the code is for.
+    target: the core and the board that the code is for. placer: as of `make_plan`.
 
     Raises:
         UserError: as `prepare`.
@@ -132,7 +145,7 @@ def compile_graph(
     prepared = prepare(graph, scheme, classes, seed, dump)
     whole = prepared.gradients
     if not scheme.trains:
-        return _finish(prepared, whole, None, dump, target)
+        return _finish(prepared, whole, None, dump, target, placer)
     outputs = whole.outputs
     updated = attach_update(whole, prepared.learning)
     for stage, apply in ((Stage.UPDATE, None), (Stage.FUSE, fuse), (Stage.SIMPLIFY, simplify)):
@@ -141,14 +154,20 @@ def compile_graph(
         dump(stage.value, updated)
     train = _with_outputs(updated, outputs[:2], updated.updates, updated.inputs)
     infer = _with_outputs(updated, outputs[2:], (), updated.inputs[:1])
-    return _finish(prepared, infer, train, dump, target)
+    return _finish(prepared, infer, train, dump, target, placer)
 
 
 def _finish(
-    prepared: Prepared, infer: Graph, train: Graph | None, dump: Dump, target: Target
+    prepared: Prepared,
+    infer: Graph,
+    train: Graph | None,
+    dump: Dump,
+    target: Target,
+    placer: Placer,
 ) -> Compiled:
-    train_plan = make_plan(train, target=target) if train is not None else None
-    plans = (make_plan(infer, beside=train_plan, target=target), train_plan)
+    planner = partial(make_plan, target=target, placer=placer)
+    train_plan = planner(train) if train is not None else None
+    plans = (planner(infer, beside=train_plan), train_plan)
     for plan in plans:
         if plan is not None:
             verify(plan.graph, Stage.SCHEDULE)

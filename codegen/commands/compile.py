@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,16 @@ import typer
 from codegen.board import load_board
 from codegen.cli import print_json
 from codegen.compile_model import compile_model, float_warning
+from tinyengine.plan.cp_sat import cp_sat_placer
+from tinyengine.plan.place import place
 from tinyengine.update.scheme import load_scheme, with_gradients
+
+
+class Arena(StrEnum):
+    """Who places values in the arena."""
+
+    GREEDY = "greedy"
+    CP_SAT = "cp-sat"
 
 
 def command(
@@ -30,17 +40,21 @@ def command(
     gradients: Annotated[
         str | None, typer.Option(help="format of gradients instead of the scheme's: f32, s16, s8")
     ] = None,
+    arena: Annotated[
+        Arena, typer.Option(help="who places values in it; cp-sat: OR-tools, an extra")
+    ] = Arena.GREEDY,
     dump_dir: Annotated[Path | None, typer.Option(help="write the graph after every pass here")] = (
         None
     ),
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:
     """Generate training C for BOARD into the folder OUT."""
+    placer = cp_sat_placer() if arena is Arena.CP_SAT else place
     scheme = with_gradients(load_scheme(update), gradients)
     target = load_board(board)
     if (warning := float_warning(scheme, target)) is not None:
         print(f"warning: {warning}", file=sys.stderr)
-    result = compile_model(model, target, scheme, out, classes, seed, dump_dir)
+    result = compile_model(model, target, scheme, out, classes, seed, dump_dir, placer)
     if as_json:
         print_json(result.figures)
         return

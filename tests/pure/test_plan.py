@@ -125,7 +125,7 @@ def test_place_keeps_buffers_of_one_moment_apart() -> None:
         first = int(rng.integers(40))
         last = first + int(rng.integers(10))
         found.append(Buffer([str(i)], int(rng.integers(1, 5000)), first, last))
-    offsets = place(found)
+    offsets = place(found).offsets
     for a, at_a in zip(found, offsets, strict=True):
         for b, at_b in zip(found, offsets, strict=True):
             if a is not b and a.overlaps(b):

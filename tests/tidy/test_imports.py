@@ -15,6 +15,7 @@ THIRD_PARTY = {
     "tflite": "tinyengine/importers tinyengine/exporters",
     "flatbuffers": "tinyengine/importers tinyengine/exporters",
     "autograd": "tinyengine/sim",
+    "ortools": "tinyengine/plan",
     "pydantic": "tinyengine/update tinyengine/importers",
 }
 NOT_PURE = {"subprocess", "socket", "ctypes", "multiprocessing"}

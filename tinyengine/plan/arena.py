@@ -8,7 +8,7 @@ from types import MappingProxyType
 from tinyengine.errors import InternalError
 from tinyengine.ir.graph import Graph
 from tinyengine.plan.lifetime import Buffer, buffers
-from tinyengine.plan.place import alive_bytes, joint_bytes, place
+from tinyengine.plan.place import Placer, alive_bytes, joint_bytes, place
 from tinyengine.plan.plan import Plan, Slot, aligned
 from tinyengine.plan.rows import Reach, Rows, stream_rows
 from tinyengine.plan.schedule import schedule
@@ -25,6 +25,7 @@ def make_plan(
     beside: Plan | None = None,
     target: Target = PLAIN,
     height: int = 1,
+    placer: Placer = place,
 ) -> Plan:
     """Schedule the graph and give every arena value a slot.
 
@@ -32,7 +33,8 @@ def make_plan(
     finds those that need the least memory. beside: a plan that shares the arena; its memory is
     there in any case, and where its streams do here too, code is shared. target: the core and the
     board. height: of the streams in `ranges`, rows at a time; the planner's own are as high as
-    `widened` says.
+    `widened` says. placer: has the last word on where the blocks lie, unless the greedy placement,
+    by which streams are chosen, cannot be bettered.
 
     Raises:
         ValueError: a range that cannot run row by row.
@@ -43,22 +45,35 @@ def make_plan(
         wrong = [r for r in ranges if not is_range(reach, *r)]
         if wrong:
             raise ValueError(f"nodes {wrong} cannot run row by row")
-        return _plan(reach, [stream_rows(reach, *r, height) for r in ranges])
-    whole, enough = _plan(reach, ()), beside.arena_bytes if beside else 0
+        streams: Sequence[Rows] = [stream_rows(reach, *r, height) for r in ranges]
+        plan, enough = _plan(reach, streams), 0
+    else:
+        enough = beside.arena_bytes if beside else 0
+        plan, streams = _streamed(reach, enough, beside, target)
+    best = plan.arena_bytes <= max(plan.placement_bound_bytes, enough)
+    return plan if best or placer is place else _plan(reach, streams, placer)
+
+
+Choice = tuple[Plan, Sequence[Rows]]
+
+
+def _streamed(reach: Reach, enough: int, beside: Plan | None, target: Target) -> Choice:
+    """The greedy plan, with streams where they bring the arena down towards `enough` bytes."""
+    whole = _plan(reach, ())
     if whole.arena_bytes <= enough:
-        return whole
+        return whole, ()
     shared = _shared(reach, beside)
-    if shared is not None and shared.arena_bytes <= enough:
+    if shared is not None and shared[0].arena_bytes <= enough:
         return shared
     streams = choose_streams(reach, enough)
     streamed = _plan(reach, streams) if streams else whole
     saved = whole.arena_bytes - max(streamed.arena_bytes, enough)
     if saved < MIN_SAVING_BYTES:
-        return whole
+        return whole, ()
     return _widened(reach, streams, target, max(streamed.arena_bytes, enough))
 
 
-def _shared(reach: Reach, beside: Plan | None) -> Plan | None:
+def _shared(reach: Reach, beside: Plan | None) -> Choice | None:
     """With the streams of `beside`, if the same nodes stand there in this graph."""
     if beside is None:
         return None
@@ -66,33 +81,42 @@ def _shared(reach: Reach, beside: Plan | None) -> Plan | None:
     ranges = [(s.first, s.end) for s in beside.streams]
     if any(nodes[a:b] != others[a:b] or not is_range(reach, a, b) for a, b in ranges):
         return None
-    return _plan(reach, [stream_rows(reach, s.first, s.end, s.height) for s in beside.streams])
+    streams = [stream_rows(reach, s.first, s.end, s.height) for s in beside.streams]
+    return _plan(reach, streams), streams
 
 
-def _widened(reach: Reach, streams: Sequence[Rows], target: Target, least_bytes: int) -> Plan:
+def _widened(reach: Reach, streams: Sequence[Rows], target: Target, least_bytes: int) -> Choice:
     """The best choice of heights that can be placed on the board."""
     room = room_bytes(reach.graph, target)
     for choice in widened(reach, streams, target, least_bytes):
         plan = _plan(reach, choice)
         if room is None or plan.arena_bytes <= max(room, least_bytes):
-            return plan
+            return plan, choice
     raise InternalError("no choice of heights is the streams as they came")
 
 
-def _plan(reach: Reach, streams: Sequence[Rows]) -> Plan:
+def _plan(reach: Reach, streams: Sequence[Rows], placer: Placer = place) -> Plan:
     graph = reach.graph
     found = buffers(graph, streams, reach.kernels)
-    offsets = place(found)
+    placed = placer(found)
     slots = {
         name: Slot(offset, b.nbytes if name.startswith("#") else graph.type(name).nbytes)
-        for b, offset in zip(found, offsets, strict=True)
+        for b, offset in zip(found, placed.offsets, strict=True)
         for name in b.names
     }
     scratch = tuple(slots.pop(f"#{i}", None) for i in range(len(graph.nodes)))
-    top = max((o + b.nbytes for b, o in zip(found, offsets, strict=True)), default=0)
     bound = lower_bound(found, graph, streams)
     made = tuple(r.stream for r in streams)
-    return Plan(graph, MappingProxyType(slots), scratch, aligned(top), bound, made)
+    return Plan(
+        graph,
+        MappingProxyType(slots),
+        scratch,
+        placed.arena_bytes,
+        bound,
+        made,
+        placed.bound_bytes,
+        placed.placer,
+    )
 
 
 def lower_bound(found: Sequence[Buffer], graph: Graph, streams: Sequence[Rows] = ()) -> int:

@@ -76,6 +76,10 @@ class Plan:
 
     Not in the arena: constants (flash), trainables and states (static RAM), next values of updates
     (in the place of what they update), and the scalar inputs.
+
+    lower_bound_bytes: no placement of this schedule needs fewer, rows of streams counted one by
+    one. placement_bound_bytes: none of its blocks, which streams keep whole, does; equal to
+    arena_bytes where the placement is proven optimal. placer: who placed the blocks.
     """
 
     graph: Graph
@@ -84,6 +88,8 @@ class Plan:
     arena_bytes: int
     lower_bound_bytes: int
     streams: tuple[Stream, ...] = ()
+    placement_bound_bytes: int = 0
+    placer: str = "greedy"
 
     def line(self, stream: Stream, name: str) -> Slot:
         """Where in the arena a line buffer (or `#step`) of a stream lies."""
