@@ -13,6 +13,10 @@ TOOLS := $(VENV)/.tools-installed
 STAMP126 := $(VENV126)/.installed
 # what another choice of extras would change: make EXTRAS=dev setup
 EXTRAS := dev,data,litert,llm,report
+# PyTorch, which its tests compare with, may be several GB: installed where a missing tool is a
+# failure, elsewhere by  .venv/bin/pip install 'tinyengine-mcu[torch]'
+TORCH := $(VENV)/.torch-installed
+TORCH_VERSION := 2.13.*
 PYTEST_JOBS := 2
 
 .DEFAULT_GOAL := help
@@ -22,12 +26,18 @@ PYTEST_JOBS := 2
 help:
 	@sed -n 's/^# //p' Makefile | head -6
 
-setup: $(STAMP) tools
+setup: $(STAMP) tools $(if $(filter true,$(CI)),$(TORCH))
 
 $(STAMP): pyproject.toml .ci/venv .ci/python
 	@python=$(PYTHON); python=$${python:-$$(.ci/python 11 99)} || \
 	    { echo "error: no python3 of version 3.11 or newer on the PATH" >&2; exit 1; }; \
 	echo "installing into $(VENV) ..."; .ci/venv $(VENV) "$$python" -e '.[$(EXTRAS)]'
+	@touch $@
+
+$(TORCH): $(STAMP)
+	@echo "installing PyTorch into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    -e '.[torch]' 'torch==$(TORCH_VERSION)'
 	@touch $@
 
 # cheap when all is there; where nothing may be installed it says what is missing and goes on

@@ -35,10 +35,10 @@ def without(tool: str) -> None:
         missing(f"'{tool}' is not installed; 'make setup' says how")
 
 
-def package(name: str) -> None:
+def package(name: str, how: str = "'make setup' installs it") -> None:
     """Go on only when a Python package can be imported."""
     if importlib.util.find_spec(name) is None:
-        missing(f"python package '{name}' is not installed; 'make setup' installs it")
+        missing(f"python package '{name}' is not installed; {how}")
 
 
 def shared_folder() -> Path:

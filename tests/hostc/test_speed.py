@@ -10,6 +10,7 @@ from codegen.compile_model import compile_model
 from codegen.graphs import load_train_graph
 from tests.bench_rig import bench_melt, bench_melt_json
 from tests.cases import Case
+from tests.needs import package
 from tests.training import LR, TRAINABLE, compiled, everything, random_samples
 from tinyengine.sim.train import Trainer
 
@@ -21,6 +22,15 @@ def residual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("speed") / "residual"
     compile_model(f"{CASES}:residual", load_board("host"), "full", folder)
     return folder
+
+
+@pytest.fixture
+def pytorch() -> None:
+    """An extra of its own, which 'make setup' installs where CI=true."""
+    package("torch", "pip install 'tinyengine-mcu[torch]'")
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def test_steps_per_second_of_each_engine_and_their_ratio(residual: Path) -> None:
@@ -41,9 +51,8 @@ def test_a_folder_in_which_nothing_learns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "case", [c for c in TRAINABLE if c.name != "saturated"], ids=lambda c: c.name
 )
+@pytest.mark.usefixtures("pytorch")
 def test_pytorch_computes_the_same_net(case: Case) -> None:
-    # an extra of its own, which 'make' does not install: skipped also in CI
-    pytest.importorskip("torch", reason="pip install 'tinyengine-mcu[torch]'")
     from bench_melt.workloads.torch_engine import TorchEngine
 
     made = compiled(case, everything()).train
@@ -59,8 +68,8 @@ def test_pytorch_computes_the_same_net(case: Case) -> None:
     assert engine.step(x, label) == pytest.approx(ours, abs=2 * allowed)
 
 
+@pytest.mark.usefixtures("pytorch")
 def test_pytorch_trains_what_the_scheme_trains(residual: Path) -> None:
-    pytest.importorskip("torch", reason="pip install 'tinyengine-mcu[torch]'")
     from bench_melt.workloads.torch_engine import TorchEngine
 
     graph = load_train_graph(residual)
