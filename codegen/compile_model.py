@@ -94,6 +94,17 @@ def float_warning(scheme: Scheme, board: Board) -> str | None:
     )
 
 
+def portable_note(board: Board) -> str | None:
+    """Return what a core without DSP instructions gets; None for other cores and for the host."""
+    if board.is_host or variant_for(board.features) != "portable":
+        return None
+    return (
+        f"board '{board.name}' has no DSP instructions: its code takes the portable kernels, with "
+        "the same bits as the fast ones and several times their instructions. If the core has "
+        'them, add "dsp" (or "mve") to the board\'s features'
+    )
+
+
 def dumper(folder: Path | None) -> Dump:
     """What writes every stage as text into `folder`, numbered in order; nothing without one."""
     count = itertools.count()

@@ -22,6 +22,7 @@ from tinyengine.ir.tensor import DType
 from tinyengine.plan.plan import Plan, Slot
 
 DEFAULT_LR = 0.01
+_STEP_BYTES = 4  # of the step count, which save and load move too
 _TE_TYPES = {
     DType.I8: "TE_I8",
     DType.I16: "TE_I16",
@@ -130,6 +131,7 @@ def _facts(compiled: Compiled, code: Code, lr: float, seed: int) -> dict[str, ob
     output = infer.graph.type(infer.graph.outputs[0])
     x = infer.graph.inputs[0]
     states = _states(code.places)
+    learned_bytes = sum(s.nbytes for s in states)
     return {
         "name": module_name(compiled.name),
         "title": string(compiled.name),
@@ -150,7 +152,8 @@ def _facts(compiled: Compiled, code: Code, lr: float, seed: int) -> dict[str, ob
         "loss": _output(train, 0),
         "logits": _output(train, 1),
         "states": states,
-        "state_bytes": sum(s.nbytes for s in states),
+        "state_bytes": learned_bytes + (_STEP_BYTES if train else 0),
+        "step_offset": learned_bytes,
         "lr": real(lr),
         "seed": seed & 0xFFFFFFFF,
         "uses_memcpy": "memcpy" in code.statements.functions,

@@ -11,7 +11,7 @@ import typer
 
 from codegen.board import load_board
 from codegen.cli import print_json
-from codegen.compile_model import compile_model, float_warning
+from codegen.compile_model import compile_model, float_warning, portable_note
 from tinyengine.plan.cp_sat import cp_sat_placer
 from tinyengine.plan.place import place
 from tinyengine.update.scheme import load_scheme, with_gradients
@@ -54,6 +54,8 @@ def command(
     target = load_board(board)
     if (warning := float_warning(scheme, target)) is not None:
         print(f"warning: {warning}", file=sys.stderr)
+    if (note := portable_note(target)) is not None:
+        print(f"note: {note}", file=sys.stderr)
     result = compile_model(model, target, scheme, out, classes, seed, dump_dir, placer)
     if as_json:
         print_json(result.figures)

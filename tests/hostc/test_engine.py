@@ -1,7 +1,9 @@
 """The generated C as a training engine: the simulator's bits, and a refusal when they are not."""
 
+import ctypes
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from codegen.compile_model import compile_model
 from codegen.engine import HostEngine, build_library, open_engine
 from codegen.graphs import load_infer_graph, load_train_graph
 from codegen.manifest import load_manifest
-from tests.training import LR, TRAINABLE, random_samples
+from codegen.te_model import U
+from tests.training import LR, TRAINABLE, everything, random_samples
 from tinyengine.errors import InternalError, UserError
+from tinyengine.ops.sgd import Rounding
 from tinyengine.sim.engine import TrainingEngine, accuracy, prove_equal
 from tinyengine.sim.train import Trainer
 
@@ -62,6 +66,46 @@ def test_learning_rate_and_seed_may_change_on_the_way(residual: Path) -> None:
     for other in (trainer, engine):
         other.lr, other.seed = 0.5, 3
     prove_equal(trainer, engine, random_samples(trainer.graph, 3))
+
+
+def saved(engine: HostEngine, name: str, nbytes: int) -> ctypes.Array[ctypes.c_char]:
+    buffer = ctypes.create_string_buffer(nbytes)
+    assert getattr(engine._library, f"{name}_save")(buffer, U(nbytes)) == 0
+    return buffer
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rounding": Rounding.STOCHASTIC},
+        {"accumulate": 3, "rounding": Rounding.NEAREST},
+        {"gradients": "s16"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_a_saved_run_goes_on_with_the_bits_of_one_without_a_break(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    folder = tmp_path / "dir"
+    compile_model(f"{CASES}:residual", load_board("host"), everything(**fields), folder)
+    nbytes = sum(v.type.nbytes for v in load_train_graph(folder).state()) + 4
+    first, second = open_engine(folder, LR, 7), open_engine(folder, LR, 7)
+    samples = random_samples(load_train_graph(folder), 10)
+    for x, label in samples[:4]:
+        first.step(x, label)
+    kept = saved(first, "residual", nbytes)
+    assert second._library.residual_load(kept, U(nbytes)) == 0
+    assert second.step_count == 4 and second.hash() == first.hash()
+    for x, label in samples[4:]:
+        assert first.step(x, label) == second.step(x, label)
+        assert first.hash() == second.hash()
+    # the step count is what it takes: without it the next steps would round or add otherwise
+    assert second._library.residual_load(kept, U(nbytes)) == 0
+    second._model.hyper.contents.step = 0
+    for x, label in samples[4:]:
+        second.step(x, label)
+    assert first.hash() != second.hash()
+    assert second._library.residual_load(kept, U(nbytes - 4)) == 3  # out of range, nothing read
 
 
 def test_code_that_computes_something_else_is_refused(residual: Path, tmp_path: Path) -> None:

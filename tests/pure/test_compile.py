@@ -117,7 +117,8 @@ def test_over_budget_names_the_five_largest(model: str, tmp_path: Path) -> None:
     message = str(caught.value)
     assert re.search(r"needs \d+ B of arena and \d+ B for what learns", message)
     assert "has 1024 B of RAM" in message
-    assert re.search(r"less than \d+ B of arena", message)
+    roomy = compiled(model, tmp_path / "roomy", board="qemu_mps2_an500")
+    assert f"less than {roomy.figures['lower_bound_bytes']} B of arena" in message
     assert len(re.findall(r"of layer '", message)) == 5
     assert not (tmp_path / "out").exists()
 
@@ -217,3 +218,12 @@ def test_float_gradients_without_a_floating_point_unit_are_warned_of() -> None:
     assert float_warning(with_gradients(full, "s16"), soft) is None
     assert float_warning(load_scheme("none"), soft) is None
     assert float_warning(full, load_board("host")) is None
+
+
+def test_a_core_without_dsp_instructions_is_told_that_it_gets_portable_kernels() -> None:
+    from codegen.compile_model import portable_note
+
+    board = load_board("qemu_mps2_an500")
+    said = portable_note(board.model_copy(update={"name": "plain", "features": ("fpu",)}))
+    assert said is not None and "'plain' has no DSP instructions" in said and "portable" in said
+    assert not any(portable_note(load_board(b)) for b in ("host", board.name, "qemu_mps3_an547"))
