@@ -117,6 +117,30 @@ def test_bad_arguments(write_layer: object, message: str) -> None:
         write_layer(net, x)  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    ("write_layer", "elements"),
+    [
+        (lambda t, x: t.conv(x, 60000, kernel=1, padding=512), "69,733,"),
+        (lambda t, x: t.conv(x, 65536, kernel=31), "254,"),
+        (lambda t, x: t.depthwise(x, multiplier=20000, kernel=51), "216,060,000"),
+        (lambda t, x: t.dense(t.transpose(t.flatten(x), (1, 0)), 30000, name="wide"), "90,"),
+        (lambda t, x: t.dense(t.reshape(x, (1, 3000)), 65536), "196,"),
+        (lambda t, x: t.add(t.reshape(x, (3000, 1)), t.constant(np.ones((1, 30000)))), "90,"),
+    ],
+)
+def test_what_is_too_large_is_refused_before_it_is_computed(
+    write_layer: object, elements: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Net("net")
+    x = net.input((10, 100, 3))
+    for name in ("accumulate", "random_weight"):
+        monkeypatch.delattr(f"tinyengine.importers.choose.{name}")
+    with pytest.raises(
+        ModelError, match=rf"layer '\w+': tensors up to here hold {elements}.* at most"
+    ):
+        write_layer(net, x)  # type: ignore[operator]
+
+
 def test_real_weights_are_quantised_per_channel() -> None:
     sizes = np.array([1, 2, 4, 8]).reshape(4, 1, 1, 1)
     weight = np.random.default_rng(0).normal(size=(4, 3, 3, 2)) * sizes

@@ -65,10 +65,19 @@ class Layers:
         return self.builder.node(op, inputs, [(hint or layer, out)], layer)[0]
 
     def _count(self, type_: TensorType, layer: str) -> None:
+        self.room(layer, type_.shape)
         self._elements += type_.count
-        if self._elements > ELEMENTS_MAX:
+
+    def room(self, layer: str, *shapes: tuple[int, ...]) -> None:
+        """Refuse tensors of these shapes before anything is computed for them.
+
+        Raises:
+            ModelError: with those added so far they hold too many elements.
+        """
+        total = self._elements + sum(math.prod(shape) for shape in shapes)
+        if total > ELEMENTS_MAX:
             raise ModelError(
-                f"layer '{layer}': tensors up to here hold {self._elements:,} elements; at most "
+                f"layer '{layer}': tensors up to here hold {total:,} elements; at most "
                 f"{ELEMENTS_MAX:,} are supported"
             )
 

@@ -102,6 +102,7 @@ class Net(Tracer):
             channels, kernel = sizes[0], (sizes[1], sizes[2])
         window = self.window(x, kernel, stride, padding, dilation, layer)
         shape = (self.channels(channels, layer), *window.kernel, x.shape[3])
+        self.layers.room(layer, shape, (*window.out_size((x.shape[1], x.shape[2])), shape[0]))
         given = Parameters(weight, weight_scale, bias, per_channel, activation, scale, zero_point)
         q, scales = self.weight(layer, shape, 0, given)
         total = choose.accumulate(window, self.centred(x), q, depthwise=False)
@@ -136,6 +137,7 @@ class Net(Tracer):
             multiplier, kernel = sizes[3] // x.shape[3], (sizes[1], sizes[2])
         window = self.window(x, kernel, stride, padding, dilation, layer)
         shape = (1, *window.kernel, self.channels(x.shape[3] * multiplier, layer))
+        self.layers.room(layer, shape, (*window.out_size((x.shape[1], x.shape[2])), shape[3]))
         given = Parameters(weight, weight_scale, bias, per_channel, activation, scale, zero_point)
         q, scales = self.weight(layer, shape, 3, given)
         total = choose.accumulate(window, self.centred(x), q, depthwise=True)
@@ -160,6 +162,7 @@ class Net(Tracer):
         if weight is not None:
             units = (*np.shape(weight), 0)[0]
         shape = (self.channels(units, layer), x.shape[-1])
+        self.layers.room(layer, shape, (x.type.count // shape[1], shape[0]))
         given = Parameters(weight, weight_scale, bias, False, activation, scale, zero_point)
         q, scales = self.weight(layer, shape, 0, given)
         q = q.reshape(shape[0], 1, 1, shape[1])

@@ -227,6 +227,7 @@ class Tracer:
             raise ModelError(f"layer '{layer}': {b.shape} must have as many axes as {a.shape}")
         function: Callable[[Array, Array], Array] = np.add if op is Add else np.multiply
         try:
+            self.layers.room(layer, np.broadcast_shapes(a.shape, b.shape))
             real = function(self.real(a), self.real(b))
         except ValueError:
             raise ModelError(
