@@ -14,7 +14,7 @@ STAMP126 := $(VENV126)/.installed
 # what another choice of extras would change: make EXTRAS=dev setup
 EXTRAS := dev,data,litert,llm,report
 # PyTorch, which its tests compare with, may be several GB: installed where a missing tool is a
-# failure, elsewhere by  .venv/bin/pip install 'tinyengine-mcu[torch]'
+# failure, elsewhere by hand: CONTRIBUTING.md
 TORCH := $(VENV)/.torch-installed
 TORCH_VERSION := 2.13.*
 PYTEST_JOBS := 2

@@ -1,6 +1,8 @@
 """`bench-melt verify DIR`: does every board compute what the simulator computes, bit for bit?"""
 
+import re
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +27,14 @@ def command(
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="of the fake samples and of rounding")
     ] = 0,
+    port: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[BOARD=]PORT",
+            help="talk to a device that is there: /dev/ttyACM0, socket://HOST:PORT; with several "
+            "boards say whose it is; may be repeated",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:
     """Train in the simulator and on boards, comparing all states after every step.
@@ -33,6 +43,7 @@ def command(
     """
     manifest = load_manifest(directory)
     targets = _boards(boards)
+    ports = _ports(port or [], [board.name for board in targets])
     if not manifest.trains:
         raise UserError(
             f"'{directory}' was compiled with scheme '{manifest.scheme.name}', in which nothing "
@@ -40,7 +51,10 @@ def command(
         )
     graph = matching_train_graph(directory, manifest)
     with ExitStack() as stack:
-        devices = [stack.enter_context(open_device(directory, manifest, b)) for b in targets]
+        devices = [
+            stack.enter_context(open_device(directory, manifest, b, port=ports.get(b.name)))
+            for b in targets
+        ]
         lr = devices[0].session.hyper().lr
         plan = Steps(steps, seed, lr)
         result = verify(devices, manifest, graph, plan, stack.enter_context(bars()))
@@ -59,6 +73,24 @@ def _boards(listed: str) -> list[Board]:
     for name in kinds:
         if kinds.count(name) > 1:
             raise UserError(f"--boards names '{name}' twice; once is enough")
+    return found
+
+
+def _ports(given: Sequence[str], boards: Sequence[str]) -> dict[str, str]:
+    """Ports by board: `BOARD=PORT`, or the port alone where there is but one board."""
+    found: dict[str, str] = {}
+    for text in given:
+        board, equals, url = text.partition("=")
+        if not equals or not re.fullmatch(r"[a-z0-9_]+", board):
+            board, url = boards[0] if len(boards) == 1 else "", text
+        if board not in boards or not url:
+            raise UserError(
+                f"--port {text}: say whose port it is, as BOARD=PORT, with one of the --boards "
+                f"{', '.join(boards)}"
+            )
+        if board in found:
+            raise UserError(f"--port names '{board}' twice; a board has one port")
+        found[board] = url
     return found
 
 

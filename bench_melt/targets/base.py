@@ -2,11 +2,30 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from bench_melt.targets.counter import InstructionCounter
 from codegen.board import Board
 from tinyengine.errors import UserError
+
+
+class StoppedAtExit:
+    """A context manager whose end is its `stop()`."""
+
+    def stop(self) -> None:
+        """End what runs."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
 
 
 class Target(Protocol):

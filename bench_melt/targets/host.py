@@ -1,8 +1,8 @@
 """The firmware as a process of this computer; its link is a TCP port that it picks itself."""
 
 from pathlib import Path
-from types import TracebackType
 
+from bench_melt.targets.base import StoppedAtExit
 from bench_melt.targets.counter import InstructionCounter
 from bench_melt.targets.process import Child
 from tinyengine.errors import DeviceError
@@ -10,7 +10,7 @@ from tinyengine.errors import DeviceError
 _START_S = 10.0
 
 
-class HostTarget:
+class HostTarget(StoppedAtExit):
     """Runs a native firmware, which prints `port N` once it listens."""
 
     counter: InstructionCounter | None = None
@@ -48,14 +48,3 @@ class HostTarget:
     def failure_note(self) -> str:
         """Return how the process ended and what it said last."""
         return self._child.note() if self._child else ""
-
-    def __enter__(self) -> "HostTarget":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

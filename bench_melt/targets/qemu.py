@@ -4,8 +4,8 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
-from types import TracebackType
 
+from bench_melt.targets.base import StoppedAtExit
 from bench_melt.targets.counter import InstructionCounter, mark_address
 from bench_melt.targets.plugin import plugin_library
 from bench_melt.targets.process import Child
@@ -15,7 +15,7 @@ _PROGRAM = "qemu-system-arm"
 _START_S = 20.0
 
 
-class QemuTarget:
+class QemuTarget(StoppedAtExit):
     """Runs an ELF on a machine that `qemu-system-arm` emulates."""
 
     baud: int | None = None
@@ -135,14 +135,3 @@ class QemuTarget:
     def failure_note(self) -> str:
         """Return how the emulator ended and what it said last."""
         return self._child.note() if self._child else ""
-
-    def __enter__(self) -> "QemuTarget":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

@@ -1,11 +1,10 @@
 """A link that is already there: a board on a serial port, or a program behind a socket."""
 
-from types import TracebackType
-
+from bench_melt.targets.base import StoppedAtExit
 from bench_melt.targets.counter import InstructionCounter
 
 
-class SerialTarget:
+class SerialTarget(StoppedAtExit):
     """Starts and stops nothing; the firmware has been flashed."""
 
     counter: InstructionCounter | None = None
@@ -25,14 +24,3 @@ class SerialTarget:
     def failure_note(self) -> str:
         """Return nothing: a board says all it has to say over the link."""
         return ""
-
-    def __enter__(self) -> "SerialTarget":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

@@ -25,7 +25,8 @@ def command(
     target = load_board(board or _compiled_for(directory))
     result = build(directory, target, sanitize=sanitize)
     figures = {
-        "elf": str(result.elf),
+        # as DIR was typed, not as it was resolved
+        "elf": str(directory / result.elf.relative_to(directory.resolve())),
         "flash_bytes": result.flash_bytes,
         "ram_static_bytes": result.ram_static_bytes,
         "stack_bytes": result.stack_bytes,

@@ -8,7 +8,9 @@ import pytest
 
 from bench_melt.data.fake import fake_sample
 from bench_melt.device import open_device
+from bench_melt.targets.host import HostTarget
 from codegen.board import load_board
+from codegen.build import build
 from codegen.compile_model import compile_model
 from codegen.manifest import load_manifest
 from tests.bench_rig import bench_melt, bench_melt_json
@@ -54,6 +56,59 @@ def test_every_step_leaves_the_simulator_s_state(residual: Path) -> None:
     assert got["states"]["simulator"] == got["states"]["host"]
     again = bench_melt_json("verify", residual, "--boards", "host", "--steps", 25, "--seed", 4)
     assert again["states"]["host"] != got["states"]["host"]
+
+
+def test_verify_talks_to_devices_that_run_already(residual: Path) -> None:
+    elf = build(residual, load_board("host")).elf
+    steps = ("--steps", 3, "--seed", 3)
+    started = bench_melt_json("verify", residual, "--boards", "host", *steps)
+    with HostTarget(elf) as target:
+        for prefix in ("", "host="):
+            port = f"{prefix}{target.start()}"
+            asked = ("--boards", "host", *steps, "--port", port)
+            assert bench_melt_json("verify", residual, *asked) == started
+    done = bench_melt("verify", residual, "--boards", "host", *steps, "--port", port)
+    assert (done.returncode, done.stdout) == (3, "")  # nobody is there any more
+
+
+@pytest.mark.parametrize(
+    ("ports", "message"),
+    [
+        (["socket://127.0.0.1:1"], "say whose port it is, as BOARD=PORT"),
+        (["hots=socket://127.0.0.1:1"], "with one of the --boards host, qemu_mps2_an500"),
+        (["host="], "--port host=: say whose port it is"),
+        (["host=/dev/a", "host=/dev/b"], "--port names 'host' twice"),
+    ],
+)
+def test_ports_that_belong_to_nobody(residual: Path, ports: list[str], message: str) -> None:
+    given = [word for port in ports for word in ("--port", port)]
+    boards = ("--boards", "host,qemu_mps2_an500")
+    done = bench_melt("verify", residual, *boards, "--steps", 1, *given)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
+
+
+def test_a_checkpoint_over_the_link_goes_on_with_the_same_bits(residual: Path) -> None:
+    manifest = load_manifest(residual)
+    with open_device(residual, manifest, load_board("host")) as device:
+        session = device.session
+        session.set_hyper(seed=5)
+
+        def train(first: int) -> str:
+            for index in range(first, first + 5):
+                session.train(session.fill(1, index))
+            return session.state_hash()
+
+        half = train(0)
+        tensors = [session.read_state(i) for i in range(len(manifest.state))]
+        step = session.hyper().step
+        whole = train(5)
+        session.reset()
+        session.set_hyper(seed=5, step=step)
+        for index, data in enumerate(tensors):
+            session.write_state(index, data)
+        assert (step, session.state_hash()) == (5, half)
+        assert train(5) == whole
 
 
 @pytest.mark.parametrize("update", ["full", "partial"])

@@ -32,6 +32,20 @@ def test_build_prints_the_contracts_object(
     assert Path(figures["elf"]).is_file()
 
 
+def test_build_prints_the_elf_s_path_as_the_folder_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_bare(tmp_path / "gen", "host", "host")
+    monkeypatch.chdir(tmp_path)
+    assert called(monkeypatch, "build", "gen") == 0
+    assert capsys.readouterr().out.split()[:2] == ["elf", "gen/build/host/firmware.elf"]
+    (tmp_path / "link").symlink_to(folder)
+    for typed in ("./link/", "../" + tmp_path.name + "/gen", str(folder)):
+        assert called(monkeypatch, "build", typed, "--json") == 0
+        elf = json.loads(capsys.readouterr().out)["elf"]
+        assert elf == str(Path(typed) / "build/host/firmware.elf") and Path(elf).is_file()
+
+
 def test_build_without_a_board_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
