@@ -26,7 +26,7 @@ PYTEST_JOBS := 2
 help:
 	@sed -n 's/^# //p' Makefile | head -6
 
-setup: $(STAMP) tools $(if $(filter true,$(CI)),$(TORCH))
+setup: $(STAMP) tools $(if $(filter 1 true yes,$(CI)),$(TORCH))
 
 $(STAMP): pyproject.toml .ci/venv .ci/python
 	@python=$(PYTHON); python=$${python:-$$(.ci/python 11 99)} || \
