@@ -30,7 +30,7 @@ from bench_melt.record import (
     Sustained,
 )
 from bench_melt.report.flat import to_csv, to_json, to_jsonl, to_sql
-from bench_melt.report.llama_bench import FIELDS, llama_bench_rows, label_of
+from bench_melt.report.llama_bench import FIELDS, label_of, llama_bench_rows
 from bench_melt.report.pages import to_html
 from bench_melt.report.summary import cells_of, to_markdown
 from bench_melt.stats import difference, holm, smallest_p, summarise

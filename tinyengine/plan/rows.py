@@ -21,7 +21,7 @@ from tinyengine.ir.tensor import Array
 from tinyengine.plan.lifetime import last_uses
 from tinyengine.plan.place import Task
 from tinyengine.plan.plan import MakeRows, Slide, Slot, Stream, aligned
-from tinyengine.plan.scratch import Scratch, constants, op_scratch
+from tinyengine.plan.scratch import PORTABLE, Kernels, constants
 
 
 class Reach:
