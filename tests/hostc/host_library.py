@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,20 @@ class HostLibrary:
         return np.frombuffer(raw, np.float32)
 
     def state(self) -> bytes:
-        """All state tensors through save(), compared with the descriptor's table."""
+        """All state tensors, compared with what save() gives."""
+        raw = self.saved()
+        return raw[:-4] if self.trains else raw
+
+    @property
+    def trains(self) -> bool:
+        return bool(self.model.logits)
+
+    def saved(self) -> bytes:
+        """What save() gives: the tensors of the descriptor's table, and the step count."""
         tensors = self.model.state[: self.model.state_count]
         raw = b"".join(ctypes.string_at(t.data, t.bytes) for t in tensors)
+        if self.trains:
+            raw += int(self.model.hyper.contents.step).to_bytes(4, sys.byteorder)
         saved = ctypes.create_string_buffer(len(raw))
         assert self.call("save", saved, U(len(raw))) == 0
         assert saved.raw == raw

@@ -167,19 +167,20 @@ def test_save_load_and_init(library: HostLibrary) -> None:
     x = np.full(library.model.input_bytes, 5, np.int8)
     for _ in range(3):
         library.train_step(x, 1)
-    learned, hyper = library.state(), library.model.hyper.contents
+    saved, learned, hyper = library.saved(), library.state(), library.model.hyper.contents
     assert learned != first and hyper.step == 3
     library.call("init")
     assert library.state() == first
     assert (hyper.step, hyper.seed, hyper.lr) == (0, 7, np.float32(LR))
-    count = ctypes.c_uint32(len(learned))
-    assert library.call("load", learned, count) == 0
+    count = ctypes.c_uint32(len(saved))
+    assert library.call("load", saved, count) == 0
     assert library.state() == learned
+    assert (hyper.step, hyper.seed, hyper.lr) == (3, 7, np.float32(LR))
 
 
 def test_refusals(library: HostLibrary) -> None:
     arg, out_of_range = 1, 3
-    state = library.state()
+    state = library.saved()
     short, full = ctypes.c_uint32(len(state) - 1), ctypes.c_uint32(len(state))
     assert library.call("save", None, full) == library.call("load", None, full) == arg
     buffer = ctypes.create_string_buffer(len(state))
@@ -187,7 +188,7 @@ def test_refusals(library: HostLibrary) -> None:
     assert library.call("load", state, short) == out_of_range
     label = ctypes.c_uint32(library.model.classes)
     assert library.call("train_step", None, label, None) == out_of_range
-    assert library.state() == state
+    assert library.saved() == state
 
 
 def test_descriptor(library: HostLibrary) -> None:

@@ -15,7 +15,7 @@ from codegen.board import load_board
 from codegen.cli import new_app, run
 from codegen.commands import compile as command
 from codegen.compile_model import compile_model
-from codegen.kernels import kernels_for, variant_for
+from codegen.costs import target_for
 from tests.needs import package
 from tests.training import LR, TRAINABLE, compiled, everything, random_samples
 from tinyengine.compiled import compile_graph
@@ -143,11 +143,11 @@ def test_a_large_net_with_streams(shared: Path) -> None:
     board = load_board("qemu_mps2_an500")
     graph = load_model(str(shared / "data/models/mcunet-5fps.json"))
     scheme = replace(load_scheme("148kb"), gradients="s16")
-    kernels = kernels_for(variant_for(board.features))
-    greedy = compile_graph(graph, scheme, 10, kernels=kernels)
-    made = compile_graph(graph, scheme, 10, kernels=kernels, placer=place_cp_sat)
+    target = target_for(board)
+    greedy = compile_graph(graph, scheme, 10, target=target)
+    made = compile_graph(graph, scheme, 10, target=target, placer=place_cp_sat)
     assert made.train is not None and made.train.streams
-    check_plan(made.train, kernels)
+    check_plan(made.train, target.kernels)
     assert made.arena_bytes == made.placement_bound_bytes <= greedy.arena_bytes
 
 
