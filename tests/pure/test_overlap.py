@@ -19,6 +19,7 @@ from tinyengine.plan.arena import make_plan
 from tinyengine.plan.check import check_plan
 from tinyengine.plan.plan import Slot
 from tinyengine.plan.scratch import Kernels
+from tinyengine.plan.target import Target
 from tinyengine.sim.run_plan import FlatMachine
 from tinyengine.sim.train import Trainer
 
@@ -110,7 +111,7 @@ def test_a_kernel_by_channels_works_in_place_or_apart() -> None:
     kernels = Kernels(by_channel=lambda op, sig, data: isinstance(op, DepthwiseBwdInput))
     made = chained(biases=9).train
     assert made is not None
-    plan = make_plan(made.graph, kernels=kernels)
+    plan = make_plan(made.graph, target=Target(kernels))
     check_plan(plan, kernels)
     same, apart = 0, 0
     for node in plan.graph.nodes:
