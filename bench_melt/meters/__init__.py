@@ -1,0 +1,1 @@
+"""Instruments that say how much power a device draws, behind one protocol: base.py."""
