@@ -46,6 +46,14 @@ class Bench:
             raise self.error
 
 
+class triggers:  # noqa: N801
+    SAMPLECOUNT_INFINITE = 0xFFFFFFFF
+
+    @staticmethod
+    def GREATER_THAN(x: float, y: float) -> bool:  # noqa: N802
+        return x > y
+
+
 def monsoon(bench: Bench) -> tuple[type, type, type]:
     """Return stand-ins of HVPM.Monsoon, sampleEngine.SampleEngine and sampleEngine.triggers."""
 
@@ -61,13 +69,6 @@ def monsoon(bench: Bench) -> tuple[type, type, type]:
 
         def setVout(self, value: float) -> None:  # noqa: N802
             bench.did("setVout", value)
-
-    class triggers:  # noqa: N801
-        SAMPLECOUNT_INFINITE = 0xFFFFFFFF
-
-        @staticmethod
-        def GREATER_THAN(x: float, y: float) -> bool:  # noqa: N802
-            return x > y
 
     class SampleEngine:
         def __init__(
@@ -167,24 +168,25 @@ def ppk2(bench: Bench) -> type:
     return PPK2_API
 
 
+class Ring:
+    def __init__(self) -> None:
+        self.sample_id_range = (5000, 5000)
+        self.values = np.zeros(100, np.float32)
+
+    def samples_get(self, start: int, stop: int, fields: Any = None) -> dict[str, Any]:
+        assert fields == ["current", "voltage"]
+        amps = self.values[: stop - start]
+        volts = np.full(stop - start, 5.0, np.float32)
+        return {
+            "signals": {
+                "current": {"value": amps, "units": "A"},
+                "voltage": {"value": volts, "units": "V"},
+            }
+        }
+
+
 def joulescope(bench: Bench) -> Any:
     """Return a stand-in of joulescope.scan and its device, whose buffer is a ring."""
-
-    class Ring:
-        def __init__(self) -> None:
-            self.sample_id_range = (5000, 5000)
-            self.values = np.zeros(100, np.float32)
-
-        def samples_get(self, start: int, stop: int, fields: Any = None) -> dict[str, Any]:
-            assert fields == ["current", "voltage"]
-            amps = self.values[: stop - start]
-            volts = np.full(stop - start, 5.0, np.float32)
-            return {
-                "signals": {
-                    "current": {"value": amps, "units": "A"},
-                    "voltage": {"value": volts, "units": "V"},
-                }
-            }
 
     class Device:
         taker: Any = None
@@ -235,19 +237,20 @@ def joulescope(bench: Bench) -> Any:
     return scan
 
 
+class Recording:
+    def get_channel_data_count(self, device_id: str, channel: str) -> int:
+        return {"mc": 400, "mv": 100}[channel]
+
+    def get_channel_data(
+        self, device_id: str, channel: str, index: int, count: int, strip: bool = True
+    ) -> dict[str, Any]:
+        assert device_id == "Arc1" and index == 0
+        value, interval = {"mc": (0.5, 0.00025), "mv": (4.0, 0.001)}[channel]
+        return {"timestamp": 3.25, "interval": interval, "values": [value] * count}
+
+
 def otii(bench: Bench) -> tuple[type, type, type, type]:
     """Return stand-ins of OtiiClient, Arc, Project and Recording."""
-
-    class Recording:
-        def get_channel_data_count(self, device_id: str, channel: str) -> int:
-            return {"mc": 400, "mv": 100}[channel]
-
-        def get_channel_data(
-            self, device_id: str, channel: str, index: int, count: int, strip: bool = True
-        ) -> dict[str, Any]:
-            assert device_id == "Arc1" and index == 0
-            value, interval = {"mc": (0.5, 0.00025), "mv": (4.0, 0.001)}[channel]
-            return {"timestamp": 3.25, "interval": interval, "values": [value] * count}
 
     class Project:
         def start_recording(self) -> None:
