@@ -1,16 +1,30 @@
 """Generated C that takes its input row by row equals the simulator."""
 
 import ctypes
+import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench_melt.link.codes import Code
+from bench_melt.link.session import Session
+from bench_melt.targets.host import HostTarget
+from codegen.board import load_board
+from codegen.build import build
+from codegen.compile_model import compile_model
+from codegen.engine import open_engine
+from codegen.graphs import load_infer_graph
+from codegen.manifest import load_manifest
+from tests.bench_rig import bench_melt_json
 from tests.cases import CASES, Case
 from tests.hostc.host_library import HostLibrary, U
 from tests.hostc.test_emit import compare, make, outputs
 from tests.streams import chained, fed
 from tests.training import LR, TRAINABLE, compiled, random_samples, scheme
 from tinyengine.compiled import Compiled
+from tinyengine.errors import DeviceError
+from tinyengine.sim.run import run
 from tinyengine.sim.train import Trainer
 from tinyengine.update.scheme import load_scheme
 
@@ -127,3 +141,63 @@ def test_a_wrong_label_leaves_the_input(chain: Compiled, library: HostLibrary) -
     loss = ctypes.c_float()
     assert library.call("train_step", None, U(1 << 20), ctypes.byref(loss)) == RANGE
     assert library.call("train_step", None, U(label), ctypes.byref(loss)) == OK
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("fed") / "dir"
+    model = f"{Path(__file__).parents[1] / 'streams.py'}:chain"
+    compile_model(model, load_board("host"), scheme(biases=2, head="int8"), out, fed=True)
+    return out
+
+
+def test_the_folder_says_that_its_input_is_fed(folder: Path) -> None:
+    assert load_manifest(folder).input_fed
+    header = (folder / "src" / "chain.h").read_text()
+    assert "chain_feed_rows(uint32_t row, const void *rows, uint32_t count);" in header
+    assert "TE_ERR_RANGE: there are 40 rows of 96 bytes." in header
+
+
+def test_the_link_feeds_what_the_host_writes(folder: Path, tmp_path: Path) -> None:
+    got = bench_melt_json("verify", folder, "--boards", "host", "--steps", 6)
+    assert got["equal"]
+    graph = load_infer_graph(folder)
+    x = np.random.default_rng(3).integers(-128, 128, (2, 40, 32, 3)).astype(np.int8)
+    np.save(tmp_path / "x.npy", x)
+    bench_melt_json(
+        "infer", folder, "--board", "host", "--input", tmp_path / "x.npy",
+        "--output", tmp_path / "y.npy",
+    )  # fmt: skip
+    want = [run(graph, {graph.inputs[0]: one[None]})[graph.outputs[0]][0] for one in x]
+    assert np.array_equal(np.load(tmp_path / "y.npy"), np.array(want))
+
+
+def test_a_profile_counts_the_work_done_while_rows_come(folder: Path, tmp_path: Path) -> None:
+    x = np.random.default_rng(3).integers(-128, 128, (3, 40, 32, 3)).astype(np.int8)
+    np.savez(tmp_path / "d.npz", x=x, y=[0, 1, 2])
+    got = bench_melt_json(
+        "train", folder, "--board", "host", "--data", tmp_path / "d.npz", "--steps", 3, "--profile"
+    )
+    layers = {row["layer"]: row for row in got["profile"]["layers"]}
+    front = next(row for name, row in layers.items() if name.startswith("stem.."))
+    # most of the net's sums are in the front: an empty pair of marks is far below this
+    assert front["forward"] > 10 * layers["classifier"]["forward"]
+
+
+def test_the_session_refuses_rows_out_of_turn(folder: Path) -> None:
+    built = build(folder, load_board("host"))
+    with HostTarget(built.elf) as target, Session.open(target.start()) as session:
+        piece = struct.pack("<HI", 0, 96) + bytes(96)
+        with pytest.raises(DeviceError, match="rows of its input"):
+            session.exchange.ask(Code.WRITE, piece)
+        with pytest.raises(DeviceError, match="rows of its input"):
+            session.forward()
+        with pytest.raises(DeviceError, match="arguments"):
+            session.exchange.ask(Code.READ, struct.pack("<HIH", 0, 0, 8))
+        assert session.fill(1, 2) == session.fill(1, 2)
+        session.forward()
+
+
+def test_the_engine_takes_whole_samples(folder: Path) -> None:
+    engine = open_engine(folder, 0.05)
+    assert engine.step_count == 0
