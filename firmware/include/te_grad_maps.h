@@ -29,16 +29,44 @@ static inline void te_mask_grad(int32_t count, const te_grad *d, const uint8_t *
     }
 }
 
+/* How a gradient comes to units of another exponent that is not lower. */
+typedef struct te_grad_right {
+    int32_t sign, half, by; /* sign: -1, or 0 where nothing is shifted */
+} te_grad_right;
+
+static inline te_grad_right te_grad_right_of(int32_t shift)
+{
+    const te_grad_right none = {0, 0, 0}, right = {-1, shift < 0 ? 1 << (-shift - 1) : 0, -shift};
+    return shift < 0 ? right : none;
+}
+
+/* te_rounding_shift of 16 bits */
+static inline int32_t te_grad_move(int32_t x, te_grad_right r)
+{
+    return te_shift_floor(x + (te_shift_floor(x, 31) & r.sign) + r.half, r.by);
+}
+
+/* One sum of any two. */
+static inline int32_t te_grad_sum(int32_t a, int32_t b, int32_t shift_a, int32_t shift_b)
+{
+    return te_add_sat(te_grad_shifted(a, shift_a), te_grad_shifted(b, shift_b));
+}
+
 static inline void te_grad_add(int32_t count, const te_grad *a, const te_grad *b,
                                const int32_t *e_a, const int32_t *e_b, int32_t *state, te_grad *y,
                                int32_t *e)
 {
     te_output_grad out = te_grad_begin(state, e);
     const int32_t shift_a = te_grad_align(e_a, &out), shift_b = te_grad_align(e_b, &out);
-    for (int32_t i = 0; i < count; i++) {
-        const int32_t sum =
-            te_add_sat(te_grad_shifted(a[i], shift_a), te_grad_shifted(b[i], shift_b));
-        y[i] = te_grad_put(&out, sum);
+    if (shift_a <= 0 && shift_b <= 0) {
+        const te_grad_right by_a = te_grad_right_of(shift_a), by_b = te_grad_right_of(shift_b);
+        for (int32_t i = 0; i < count; i++) {
+            y[i] = te_grad_put(&out, te_grad_move(a[i], by_a) + te_grad_move(b[i], by_b));
+        }
+    } else {
+        for (int32_t i = 0; i < count; i++) {
+            y[i] = te_grad_put(&out, te_grad_sum(a[i], b[i], shift_a, shift_b));
+        }
     }
     te_grad_end(&out, state);
 }

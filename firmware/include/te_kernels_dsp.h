@@ -53,6 +53,8 @@ void te_add_s8_dsp(const te_add_dsp *p, const int8_t *a, const int8_t *b, int8_t
 void te_inside_s8_dsp(int32_t count, int32_t lo, int32_t hi, const int8_t *y, uint8_t *bits);
 void te_mask_grad_s16_dsp(int32_t count, const int16_t *d, const uint8_t *bits, int16_t *y);
 
+void te_grad_add_s16_dsp(int32_t count, const int16_t *a, const int16_t *b, const int32_t *e_a,
+                         const int32_t *e_b, int32_t *state, int16_t *y, int32_t *e);
 void te_bias_grad_s16_dsp(int32_t rows, int32_t channels, const int16_t *d, int32_t *d_b);
 void te_channel_sum_s16_dsp(int32_t rows, int32_t channels, const int16_t *d, const int32_t *e_d,
                             int32_t *state, int16_t *y, int32_t *e);
@@ -64,6 +66,12 @@ void te_conv2d_s8_bwd_weight_s16_dsp(const te_conv2d *p, int32_t shift, const in
 void te_conv2d_s8_bwd_weight_s8_dsp(const te_conv2d *p, int32_t shift, const int8_t *d_y,
                                     const int8_t *x, int32_t k0, int32_t k1, int32_t *d_w,
                                     int32_t *scratch);
+
+/* As without `_dsp`; fast with one output channel per input channel. */
+void te_depthwise_s8_bwd_weight_s16_dsp(const te_conv2d *p, int32_t shift, const int16_t *d_y,
+                                        const int8_t *x, int32_t *d_w);
+void te_depthwise_s8_bwd_weight_s8_dsp(const te_conv2d *p, int32_t shift, const int8_t *d_y,
+                                       const int8_t *x, int32_t *d_w);
 
 /* As without `_dsp`; fast where the kernel is 1x1 and p->tiles is not 0. scratch is then, for out_c
  * rounded up to a multiple of 8, two words per output channel, d' of the tiles, and 8 bytes. */
