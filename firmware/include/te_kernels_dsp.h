@@ -49,10 +49,18 @@ typedef struct te_add_dsp {
 /* As te_add_s8 for inputs of one size. y may be a or b. */
 void te_add_s8_dsp(const te_add_dsp *p, const int8_t *a, const int8_t *b, int8_t *y);
 
+/* As without `_dsp`; fast with four channels (mean: inner numbers) or more, and factors below 1/2. */
+void te_mul_s8_dsp(const te_binary *p, const int8_t *a, const int8_t *b, int8_t *y);
+void te_avg_pool_s8_dsp(const te_pool *p, const int8_t *x, int8_t *y);
+void te_max_pool_s8_dsp(const te_pool *p, const int8_t *x, int8_t *y);
+void te_mean_s8_dsp(const te_mean *p, const int8_t *x, int8_t *y);
+
 /* As without `_dsp`; fast where all but `bits` starts at multiples of 4. */
 void te_inside_s8_dsp(int32_t count, int32_t lo, int32_t hi, const int8_t *y, uint8_t *bits);
 void te_mask_grad_s16_dsp(int32_t count, const int16_t *d, const uint8_t *bits, int16_t *y);
 
+void te_quantize_grad_s16_dsp(int32_t count, const float *d, int32_t *state, int16_t *y,
+                              int32_t *e);
 void te_grad_add_s16_dsp(int32_t count, const int16_t *a, const int16_t *b, const int32_t *e_a,
                          const int32_t *e_b, int32_t *state, int16_t *y, int32_t *e);
 void te_bias_grad_s16_dsp(int32_t rows, int32_t channels, const int16_t *d, int32_t *d_b);
