@@ -10,7 +10,7 @@
 #include "te_grad_depthwise.h"
 #include "te_packed_dsp.h"
 
-enum { TE_FOUR = 4, TE_SHIFTED_PIXELS = 16 };
+enum { TE_FOUR = 4, TE_SHIFTED_PIXELS = 48 };
 
 /* Output pixels of four channels and the inputs that they meet at one tap: `rows` lines of `n`.
  * Steps go from pixel to pixel, skips from the end of a line to the next one; all in elements. */
@@ -155,15 +155,16 @@ static inline void te_meet_tap(const te_conv2d *p, const te_patch *at, const int
     if (rows <= 0 || n <= 0) {
         return;
     }
-    te_meets m = {.rows = rows, .n = n, .d_step = at->d_step, .x_step = g->stride_w * p->in_c};
+    const int32_t x_step = g->stride_w * p->in_c, x_line = g->stride_h * g->in_w * p->in_c;
+    te_meets m = {.rows = rows, .n = n, .d_step = at->d_step, .x_step = x_step};
     m.d = at->d + (ys.first - at->rows.first) * at->d_line +
           (xs.first - at->columns.first) * at->d_step;
     m.x = x + ((ys.first * g->stride_h + dy) * g->in_w + xs.first * g->stride_w + dx) * p->in_c;
-    m.d_skip = at->d_line - n * at->d_step;
-    m.x_skip = g->stride_h * g->in_w * p->in_c - n * m.x_step;
-    if (m.d_skip == 0 && m.x_skip == 0) {
-        m.n *= rows, m.rows = 1; /* one after the other in both tensors */
+    if (rows > n) { /* down the columns: long lines take less */
+        m.rows = n, m.n = rows, m.d_step = at->d_line, m.x_step = x_line;
     }
+    m.d_skip = (rows > n ? at->d_step : at->d_line) - m.n * m.d_step;
+    m.x_skip = (rows > n ? x_step : x_line) - m.n * m.x_step;
     te_meet_four(&m, te_twice(-p->in_zero), d_w);
 }
 

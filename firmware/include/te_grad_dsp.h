@@ -11,8 +11,8 @@
 
 #include <stddef.h>
 
-#include "te_dsp.h"
 #include "te_grad_conv.h"
+#include "te_packed_dsp.h"
 
 enum {
     TE_TILE = 4,         /* pixels */
@@ -86,19 +86,74 @@ static inline void te_grad_clear_channel(const te_grad_group *s, int16_t *to)
     }
 }
 
-/* Lists the output channels that have a gradient at any pixel of the group. stride: of the rows of
- * weights. */
+/* d' of output channels k and k + 1 at one pixel */
+static inline int32_t te_grad_scale_two(const te_grad *d, int32_t scales, int32_t half,
+                                        int32_t bits)
+{
+#if TE_GRAD_BITS == 16
+    int32_t both;
+    memcpy(&both, d, sizeof both);
+#else
+    const int32_t both = te_low_halves(d[0], d[1]);
+#endif
+    return te_low_halves(te_shift_floor(te_smlabb(both, scales, half), bits),
+                         te_shift_floor(te_smlatt(both, scales, half), bits));
+}
+
+/* The same at all pixels of the group, as pairs from `to` on; returns the OR of them. */
+static inline int32_t te_grad_scale_pair(const te_grad_group *s, const te_grad *d,
+                                         const int16_t *scale, int16_t *to)
+{
+    const int32_t n = s->p->conv.out_c, bits = s->p->bits, half = 1 << (bits - 1);
+    const int32_t scales = te_low_halves(scale[0], scale[1]), pitch = s->pitch;
+    int32_t any = 0, left = s->pixels;
+    for (; left >= TE_TILE; left -= TE_TILE, to += pitch) {
+        const int32_t d0 = te_grad_scale_two(d, scales, half, bits);
+        const int32_t d1 = te_grad_scale_two(d + n, scales, half, bits);
+        d += 2 * n;
+        const int32_t d2 = te_grad_scale_two(d, scales, half, bits);
+        const int32_t d3 = te_grad_scale_two(d + n, scales, half, bits);
+        d += 2 * n;
+        int32_t *const four = (int32_t *)(void *)to;
+        four[0] = d0, four[1] = d1, four[2] = d2, four[3] = d3;
+        any |= d0 | d1 | d2 | d3;
+    }
+    for (int32_t i = 0; left > 0 && i < TE_TILE; i++) {
+        const int32_t q = i < left ? te_grad_scale_two(d + i * n, scales, half, bits) : 0;
+        ((int32_t *)(void *)to)[i] = q;
+        any |= q;
+    }
+    return any;
+}
+
+/* Lists the output channels that have a gradient at any pixel of the group. Those that come in
+ * pairs lie as they are; the others wait at the end of the list, and are put together. stride: of
+ * the rows of weights. */
 static inline void te_grad_list(te_grad_group *s, const te_grad *d_y, int32_t stride)
 {
+    const int32_t out_c = s->p->conv.out_c;
     int32_t count = 0; /* of channels */
-    for (int32_t k = 0; k < s->p->conv.out_c; k++) {
-        int16_t *const to = s->pairs + count / 2 * TE_PAIR_HALVES + count % 2;
-        if (te_grad_scale_channel(s, d_y + k, s->scale[k], to) != 0) {
+    int32_t *const end = s->strip, *alone = end;
+    for (int32_t k = 0; k + 1 < out_c; k += 2) {
+        int16_t *const to = s->pairs + count / 2 * TE_PAIR_HALVES;
+        const uint32_t any = (uint32_t)te_grad_scale_pair(s, d_y + k, s->scale + k, to);
+        if ((any & 0xFFFFu) != 0u && any >> 16 != 0u) {
             s->rows[count++] = k * stride;
+            s->rows[count++] = (k + 1) * stride;
+        } else if (any != 0u) {
+            *--alone = any >> 16 != 0u ? k + 1 : k;
         }
     }
-    const int32_t step = 2 * TE_PASS, end = count == 0 ? step : (count + step - 1) / step * step;
-    for (; count < end; count++) {
+    if (out_c % 2 != 0) {
+        *--alone = out_c - 1;
+    }
+    for (; alone != end; alone++) {
+        int16_t *const to = s->pairs + count / 2 * TE_PAIR_HALVES + count % 2;
+        (void)te_grad_scale_channel(s, d_y + *alone, s->scale[*alone], to);
+        s->rows[count++] = *alone * stride;
+    }
+    const int32_t step = 2 * TE_PASS, whole = count == 0 ? step : (count + step - 1) / step * step;
+    for (; count < whole; count++) {
         te_grad_clear_channel(s, s->pairs + count / 2 * TE_PAIR_HALVES + count % 2);
         s->rows[count] = 0;
     }
@@ -196,12 +251,16 @@ __attribute__((noinline)) static uint32_t te_grad_run(const int16_t *pairs, int3
     return (uint32_t)(uintptr_t)r0;
 }
 
-/* The sums of a tile, and d_x of them; returns the OR of the latter's magnitudes. */
-static inline uint32_t te_grad_dot(te_grad_group *s, const int16_t *pairs)
+static inline void te_grad_end_strip(te_grad_group *s)
 {
     int32_t *const end = s->strip + TE_COLUMNS * s->count;
     end[0] = TE_STRIP_END;
     end[1] = (int32_t)(uintptr_t)&s->tile;
+}
+
+/* The sums of a tile, and d_x of them; returns the OR of the latter's magnitudes. */
+static inline uint32_t te_grad_dot(te_grad_group *s, const int16_t *pairs)
+{
     return te_grad_run(pairs, s->strip);
 }
 
@@ -214,6 +273,11 @@ static inline void te_grad_weave(const te_grad_group *s, const int8_t *w)
         s->strip[2 * i] = te_low_halves(k[0], l[0]);
         s->strip[2 * i + 1] = te_low_halves(k[1], l[1]);
     }
+}
+
+static inline void te_grad_end_strip(te_grad_group *s)
+{
+    (void)s;
 }
 
 static inline uint32_t te_grad_dot(te_grad_group *s, const int16_t *pairs)
@@ -264,27 +328,42 @@ static inline void te_grad_finish(const te_grad_group *s, int32_t pixels, int32_
     }
 }
 
-/* A tile's d_x. Fast if it is whole and nothing leaves the range of the format. */
+/* A tile's d_x where it is not whole, or its factor not te_grad_rescale's. */
 static inline void te_grad_one_tile(te_grad_group *s, const int16_t *pairs, int32_t pixels,
                                     int32_t columns, te_grad *d_x, te_output_grad *out)
 {
-    const int32_t step = s->p->conv.in_c;
-    const int is_whole = s->is_fast && pixels == TE_TILE && columns == TE_COLUMNS;
-    s->tile.d_x = is_whole ? d_x : s->tile.spare;
-    s->tile.step = (is_whole ? step : TE_COLUMNS) * (int32_t)sizeof *d_x;
-    const uint32_t peak = te_grad_dot(s, pairs);
-    if (is_whole && peak < TE_GRAD_LIMIT) {
-        out->peak |= peak;
-    } else {
-        te_grad_finish(s, pixels, columns, d_x, out);
+    s->tile.d_x = s->tile.spare;
+    s->tile.step = TE_COLUMNS * (int32_t)sizeof *d_x;
+    (void)te_grad_dot(s, pairs);
+    te_grad_finish(s, pixels, columns, d_x, out);
+}
+
+/* The whole tiles of two channels; returns how many. What leaves the format's range is made again.
+ */
+static inline int32_t te_grad_tiles(te_grad_group *s, te_grad *d_x, te_output_grad *out)
+{
+    const int32_t count = s->pixels / TE_TILE, in_c = s->p->conv.in_c, pitch = s->pitch;
+    const int16_t *pairs = s->pairs;
+    uint32_t all = 0u;
+    s->tile.step = in_c * (int32_t)sizeof *d_x;
+    for (int32_t i = count; i > 0; i--, pairs += pitch, d_x += TE_TILE * in_c) {
+        s->tile.d_x = d_x;
+        const uint32_t peak = te_grad_dot(s, pairs);
+        if (peak >= TE_GRAD_LIMIT) {
+            te_grad_finish(s, TE_TILE, TE_COLUMNS, d_x, out);
+        } else {
+            all |= peak;
+        }
     }
+    out->peak |= all;
+    return count;
 }
 
 /* The group's d_x for `columns` channels, whose weights are rows of that many. */
 static inline void te_grad_columns(te_grad_group *s, const int8_t *w, int32_t columns,
                                    te_grad *d_x, te_output_grad *out)
 {
-    const int32_t tile = TE_TILE * s->p->conv.in_c;
+    const int32_t in_c = s->p->conv.in_c;
     for (int32_t c = 0; c < columns; c += TE_COLUMNS) {
         const int32_t both = te_min(TE_COLUMNS, columns - c);
         if (both == TE_COLUMNS) {
@@ -292,10 +371,12 @@ static inline void te_grad_columns(te_grad_group *s, const int8_t *w, int32_t co
         } else {
             te_grad_weave_last(s, w + c);
         }
-        const int16_t *pairs = s->pairs;
-        te_grad *to = d_x + c;
-        for (int32_t left = s->pixels; left > 0; left -= TE_TILE, pairs += s->pitch, to += tile) {
-            te_grad_one_tile(s, pairs, te_min(TE_TILE, left), both, to, out);
+        te_grad_end_strip(s);
+        int32_t i = s->is_fast && both == TE_COLUMNS ? te_grad_tiles(s, d_x + c, out) : 0;
+        for (; i * TE_TILE < s->pixels; i++) {
+            const int32_t left = te_min(TE_TILE, s->pixels - i * TE_TILE);
+            te_grad_one_tile(s, s->pairs + i * s->pitch, left, both, d_x + i * TE_TILE * in_c + c,
+                             out);
         }
     }
 }

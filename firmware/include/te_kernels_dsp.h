@@ -81,6 +81,16 @@ void te_depthwise_s8_bwd_weight_s16_dsp(const te_conv2d *p, int32_t shift, const
 void te_depthwise_s8_bwd_weight_s8_dsp(const te_conv2d *p, int32_t shift, const int8_t *d_y,
                                        const int8_t *x, int32_t *d_w);
 
+/* As without `_dsp`; fast with factors below 1/2. */
+void te_mul_s8_bwd_s16_dsp(const te_mul_grad *p, const int16_t *d_y, const int8_t *other,
+                           const int32_t *e_d, int32_t *state, int16_t *d_x, int32_t *e);
+
+/* As without `_dsp`; fast where windows do not overlap. */
+void te_max_pool_s8_bwd_s16_dsp(const te_pool *p, const int16_t *d_y, const int8_t *x,
+                                const int32_t *e_d, int32_t *state, int16_t *d_x, int32_t *e);
+void te_max_pool_s8_bwd_s8_dsp(const te_pool *p, const int8_t *d_y, const int8_t *x,
+                               const int32_t *e_d, int32_t *state, int8_t *d_x, int32_t *e);
+
 /* As without `_dsp`; fast where the kernel is 1x1 and p->tiles is not 0. scratch is then, for out_c
  * rounded up to a multiple of 8, two words per output channel, d' of the tiles, and 8 bytes. */
 void te_conv2d_s8_bwd_input_s16_dsp(const te_conv2d_grad *p, const int16_t *d_y,

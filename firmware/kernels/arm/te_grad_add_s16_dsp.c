@@ -1,8 +1,8 @@
 /* te_grad_add_s16_dsp.c - see te_kernels_dsp.h.
  *
  * Four sums at a time, two to a word. An exponent that is lower by n costs n halving additions,
- * the first of which rounds: (x + half - (x < 0)) / 2, / 2, ... Where a sum has 15 bits or more it
- * may have been saturated: the four are then made one by one.
+ * the first of which rounds: (x + half - (x < 0)) / 2, / 2, ... Where a magnitude has 15
+ * bits it may have been saturated: the four are then made one by one.
  */
 #define TE_GRAD_BITS 16
 #include "te_grad_maps.h"
@@ -24,17 +24,19 @@ static inline int32_t te_halved(int32_t x, int32_t n)
     return n > 1 ? te_shadd16(x, 0) : x;
 }
 
-static inline int32_t te_magnitudes(int32_t x)
+/* Of each half, the highest bit set is the highest at which x differs from the bit below: that of
+ * its magnitude and one more. */
+static inline int32_t te_changes(int32_t x)
 {
-    return te_by_sign(x, x, ~x);
+    return (int32_t)((uint32_t)x ^ (uint32_t)x << 1);
 }
 
+/* Out of line: it is rarely needed. */
 __attribute__((noinline)) static void te_add_one_by_one(const te_terms *t, te_output_grad *out,
-                                                        const int16_t *a, const int16_t *b,
-                                                        int16_t *y, int32_t count)
+                                                        int32_t first, int32_t end)
 {
-    for (int32_t i = 0; i < count; i++) {
-        y[i] = te_grad_put(out, te_grad_sum(a[i], b[i], t->shift_a, t->shift_b));
+    for (int32_t i = first; i < end; i++) {
+        t->y[i] = te_grad_put(out, te_grad_sum(t->a[i], t->b[i], t->shift_a, t->shift_b));
     }
 }
 
@@ -42,67 +44,54 @@ __attribute__((noinline)) static void te_add_one_by_one(const te_terms *t, te_ou
 __attribute__((always_inline)) static inline void te_add_fours(const te_terms *t, int32_t n_a,
                                                                int32_t n_b, te_output_grad *out)
 {
-    const int16_t *a = t->a, *b = t->b;
+    const int16_t *a = t->a, *b = t->b, *const end = a + 4 * t->fours;
     int16_t *y = t->y;
-    const int16_t *const end = a + 4 * t->fours;
     int32_t peak = 0;
     for (; a != end; a += 4, b += 4, y += 4) {
         const int32_t low = te_qadd16(te_halved(te_load_halves(a), n_a),
                                       te_halved(te_load_halves(b), n_b));
         const int32_t high = te_qadd16(te_halved(te_load_halves(a + 2), n_a),
                                        te_halved(te_load_halves(b + 2), n_b));
-        const int32_t any = te_magnitudes(low) | te_magnitudes(high);
-        if ((any & te_twice(1 << 14)) != 0) {
-            te_add_one_by_one(t, out, a, b, y, 4);
+        const int32_t any = te_changes(low) | te_changes(high);
+        if ((any & te_twice(1 << 15)) != 0) {
+            const int32_t at = (int32_t)(a - t->a);
+            te_add_one_by_one(t, out, at, at + 4);
             continue;
         }
         peak |= any;
         te_store_word(y, low);
         te_store_word(y + 2, high);
     }
-    out->peak |= ((uint32_t)peak & 0xFFFFu) | (uint32_t)peak >> 16;
+    out->peak |= (((uint32_t)peak & 0xFFFFu) | (uint32_t)peak >> 16) >> 1;
 }
 
-/* The lower exponent is a's; returns whether there is a fast way. */
-static inline int te_add_fast(const te_terms *t, te_output_grad *out)
+/* The first `fours` fours, if there is a fast way; returns how many numbers it has made. */
+static inline int32_t te_add_fast(const te_terms *t, te_output_grad *out)
 {
-    if (t->shift_a > 0 || t->shift_a < -1) {
-        return 0;
-    }
-    switch (2 * -t->shift_b - t->shift_a) {
-    case 0:
+    if (t->shift_a == 0 && t->shift_b == 0) {
         te_add_fours(t, 0, 0, out);
-        return 1;
-    case 2:
+    } else if (t->shift_a == 0 && t->shift_b == -1) {
         te_add_fours(t, 0, 1, out);
-        return 1;
-    case 3:
+    } else if (t->shift_a == -1 && t->shift_b == -1) {
         te_add_fours(t, 1, 1, out);
-        return 1;
-    case 4:
+    } else if (t->shift_a == 0 && t->shift_b == -2) {
         te_add_fours(t, 0, 2, out);
-        return 1;
-    case 5:
+    } else if (t->shift_a == -1 && t->shift_b == -2) {
         te_add_fours(t, 1, 2, out);
-        return 1;
-    default:
+    } else {
         return 0;
     }
+    return 4 * t->fours;
 }
 
 void te_grad_add_s16_dsp(int32_t count, const int16_t *a, const int16_t *b, const int32_t *e_a,
                          const int32_t *e_b, int32_t *state, int16_t *y, int32_t *e)
 {
-    te_output_grad out = {te_shift_floor(*state, TE_EXPONENT_STATE_BITS), 0u};
+    te_output_grad out = te_grad_begin(state, e);
     const int32_t shift_a = te_grad_align(e_a, &out), shift_b = te_grad_align(e_b, &out);
     const te_terms t = {a, b, y, count / 4, shift_a, shift_b};
     const te_terms turned = {b, a, y, count / 4, shift_b, shift_a};
-    const int32_t made = count / 4 * 4;
-    if (!te_add_fast(shift_a >= shift_b ? &t : &turned, &out)) {
-        te_grad_add_s16(count, a, b, e_a, e_b, state, y, e);
-        return;
-    }
-    te_add_one_by_one(&t, &out, a + made, b + made, y + made, count - made);
-    *e = out.exponent;
+    const int32_t made = te_add_fast(shift_a >= shift_b ? &t : &turned, &out);
+    te_add_one_by_one(&t, &out, made, count);
     te_grad_end(&out, state);
 }

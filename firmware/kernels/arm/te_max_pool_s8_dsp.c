@@ -9,23 +9,38 @@ typedef struct te_pooled {
     uint32_t lo, hi;
 } te_pooled;
 
-static inline uint32_t te_largest(const te_pooled *s, const int8_t *x)
+/* Of four channels. Inlined: lines and columns may be constants. */
+static inline uint32_t te_largest(const te_pooled *s, int32_t lines, int32_t columns,
+                                  const int8_t *x)
 {
+    const int32_t step = s->step, line = s->line;
     uint32_t most = te_load(x);
-    for (int32_t line = s->lines; line > 0; line--, x += s->line) {
-        const int8_t *at = x;
-        for (int32_t i = s->columns; i > 0; i--, at += s->step) {
-            most = te_max_4(most, te_load(at));
+    if (lines == 2 && columns == 2) {
+        const uint32_t below = te_max_4(te_load(x + line), te_load(x + line + step));
+        most = te_max_4(te_max_4(most, te_load(x + step)), below);
+    } else {
+        for (; lines > 0; lines--, x += line - columns * step) {
+            for (int32_t i = columns; i > 0; i--, x += step) {
+                most = te_max_4(most, te_load(x));
+            }
         }
     }
     return te_min_4(te_max_4(most, s->lo), s->hi);
 }
 
-static inline void te_pool_pixel(const te_pooled *s, const int8_t *x, int32_t channels, int8_t *y)
+/* Out of line, and of a copy: y may alias *from, so that it would not stay in registers. */
+__attribute__((noinline)) static void te_pool_pixel(const te_pooled *from, const int8_t *x,
+                                                    int32_t channels, int8_t *y)
 {
-    for (int32_t c = 0; c < channels; c += 4) {
-        const int32_t from = te_min(c, channels - 4); /* the last four may be made twice */
-        te_store_word(y + from, (int32_t)te_largest(s, x + from));
+    const te_pooled s = *from;
+    const int is_small = s.lines == 2 && s.columns == 2;
+    for (int32_t c = 0; c < channels && is_small; c += 4) {
+        const int32_t at = te_min(c, channels - 4); /* the last four may be made twice */
+        te_store_word(y + at, (int32_t)te_largest(&s, 2, 2, x + at));
+    }
+    for (int32_t c = 0; c < channels && !is_small; c += 4) {
+        const int32_t at = te_min(c, channels - 4);
+        te_store_word(y + at, (int32_t)te_largest(&s, s.lines, s.columns, x + at));
     }
 }
 

@@ -6,12 +6,14 @@
 typedef struct te_products {
     te_rescaling out;
     int32_t minus_a; /* in both halves */
-    int32_t out_zero, lo, hi;
+    int32_t out_zero;
+    uint32_t lo, hi; /* four times */
 } te_products;
 
+/* Of a product, clamped to a byte only. */
 static inline int32_t te_product(const te_products *s, int32_t product)
 {
-    return te_clamp(te_rescale(product, s->out) + s->out_zero, s->lo, s->hi);
+    return te_ssat8(te_rescale(product, s->out) + s->out_zero);
 }
 
 /* y may be a or b: a four is read before it is written. */
@@ -22,18 +24,19 @@ static inline void te_four_products(const te_products *s, const int8_t *a, int32
     const int32_t a13 = te_sxtab16_odd(s->minus_a, te_load(a));
     const int32_t p0 = te_product(s, te_smulbb(a02, b02)), p1 = te_product(s, te_smulbb(a13, b13));
     const int32_t p2 = te_product(s, te_smultt(a02, b02)), p3 = te_product(s, te_smultt(a13, b13));
-    te_store_word(y, (int32_t)te_four_bytes(p0, p1, p2, p3));
+    const uint32_t four = te_four_bytes(p0, p1, p2, p3);
+    te_store_word(y, (int32_t)te_min_4(te_max_4(four, s->lo), s->hi));
 }
 
-static inline int8_t te_one_product(const te_products *s, int32_t a, int32_t b, int32_t zero)
+static inline int8_t te_one_product(const te_products *s, const te_binary *p, int32_t a, int32_t b)
 {
-    return (int8_t)te_product(s, (a + (int16_t)s->minus_a) * (b - zero));
+    return (int8_t)te_clamp(te_product(s, (a - p->a_zero) * (b - p->b_zero)), p->lo, p->hi);
 }
 
 void te_mul_s8_dsp(const te_binary *p, const int8_t *a, const int8_t *b, int8_t *y)
 {
     const te_products s = {te_rescaling_of(p->out.multiplier, p->out.shift), te_twice(-p->a_zero),
-                           p->out_zero, p->lo, p->hi};
+                           p->out_zero, te_four_times(p->lo), te_four_times(p->hi)};
     const int32_t is_one = p->b_count == 1, n = is_one ? p->count : p->b_count;
     const int32_t minus_b = te_twice(-p->b_zero), single = te_twice(b[0] - p->b_zero);
     if (s.out.shift == 0) {
@@ -49,7 +52,7 @@ void te_mul_s8_dsp(const te_binary *p, const int8_t *a, const int8_t *b, int8_t 
         }
         for (; j < n; j++) {
             const int32_t one = is_one ? (int16_t)single + p->b_zero : b[j];
-            y[j] = te_one_product(&s, a[j], one, p->b_zero);
+            y[j] = te_one_product(&s, p, a[j], one);
         }
     }
 }
