@@ -9,6 +9,7 @@
 #define TE_KERNELS_DSP_H
 
 #include "te_dsp.h"
+#include "te_kernels_f32.h"
 #include "te_kernels_grad.h"
 #include "te_kernels_s8.h"
 
@@ -114,5 +115,11 @@ void te_depthwise_s8_bwd_input_s8_dsp(const te_conv2d *p, const int8_t *d_y, con
                                       const int32_t *multiplier, const int32_t *shift,
                                       const int32_t *e_d, int32_t *state, int8_t *d_x, int32_t *e,
                                       int32_t *scratch);
+
+/* As without `_dsp`: the same order of float operations in each sum. Fast on cores with an FPU. */
+void te_conv2d_s8_bwd_input_f32_dsp(const te_conv2d *p, const float *d_y, const int8_t *weight,
+                                    const float *scale, const int8_t *frozen, float *d_x);
+void te_conv2d_s8_bwd_weight_f32_dsp(const te_conv2d *p, const float *d_y, const int8_t *x,
+                                     int32_t k0, int32_t k1, float *d_w);
 
 #endif
