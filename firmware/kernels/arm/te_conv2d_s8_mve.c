@@ -159,7 +159,7 @@ static TE_NOINLINE void te_two_channels(const te_job *job, const te_columns *at,
 }
 
 /* The row of channel k; joined in `to` where it has two parts. */
-TE_INLINE const int8_t *te_row(const te_job *job, int32_t k, int8_t *to)
+TE_INLINE const int8_t *te_weights_of(const te_job *job, int32_t k, int8_t *to)
 {
     const int32_t n = job->n, m = job->n_frozen;
     if (m == 0) {
@@ -211,7 +211,7 @@ TE_INLINE void te_held(const te_job *job, const te_columns *at, int pitch, int8_
     r.w[0] = r.w[1] = r.w[2] = r.w[3] = vdupq_n_s8(0);
     for (int32_t k = 0; k < c; k++) {
         const int32_t bias = job->bias[k], shift = job->shift[k];
-        const int32_t offset = -p->in_zero * te_hold(te_row(job, k, joined), n, pitch, r.w);
+        const int32_t offset = -p->in_zero * te_hold(te_weights_of(job, k, joined), n, pitch, r.w);
         if (shift > 0 || !te_is_plain(bias, offset)) {
             te_two_channels(job, at, k, k, y);
             continue;
