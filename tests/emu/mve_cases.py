@@ -35,6 +35,8 @@ def inputs(rng: Rng) -> Iterator[Case]:
     """Input gradients of 1x1 convolutions, whole and split."""
     for c, k in product(SIZES[::2], SIZES[::3]):
         yield pointwise_input(rng, (1, int(rng.integers(1, 10))), c, k)
+    for c, k in product((2, 6, 12, 24), (8, 16, 24, 32, 48)):
+        yield pointwise_input(rng, (1, int(rng.integers(1, 10))), c, k)
     for pixels in (*range(1, 10), 16):
         yield pointwise_input(rng, (pixels, 1), 20, 48)
     yield pointwise_input(rng, (1, 3), 11, 600)
