@@ -202,23 +202,33 @@ TE_INLINE void te_sum_windows(te_job *job)
     }
 }
 
-static void te_run_band(te_job *job, const te_band *band, int8_t *y)
+/* Writes the sums of channel k; y is at the band's first output of channel 0. */
+TE_INLINE void te_put_band(const te_job *job, const te_band *band, const te_scale *scale,
+                           const te_outputs *to, int8_t *y)
 {
     const te_conv2d *p = job->p;
     const int32_t width = p->window.out_w, columns = band->columns;
-    const int is_whole = columns == width;
-    const int32_t times = is_whole ? 1 : band->rows;
-    const int32_t count = is_whole ? band->rows * columns : columns;
+    if (columns == width && p->out_c <= TE_STEP_MAX && te_is_plain(scale->bias, scale->offset)) {
+        te_emit_eights(job->sums, band->rows * columns, scale, to, y);
+        return;
+    }
+    for (int32_t i = 0; i < band->rows; i++, y += width * p->out_c) {
+        te_emit(job->sums + i * columns, columns, scale, p, y);
+    }
+}
+
+static void te_run_band(te_job *job, const te_band *band, int8_t *y)
+{
+    const te_conv2d *p = job->p;
+    const te_outputs to = te_outputs_of(p);
     te_plan(job, band);
-    y += (band->oy * width + band->ox) * p->out_c;
+    y += (band->oy * p->window.out_w + band->ox) * p->out_c;
     for (int32_t k = 0; k < p->out_c; k++) {
         te_scale scale = te_scale_of(job->bias, job->multiplier, job->shift, k);
         te_load_plane(job, k);
         scale.offset = -p->in_zero * te_load_taps(&job->taps, job->weight + k, p->out_c);
         te_sum_windows(job);
-        for (int32_t i = 0; i < times; i++) {
-            te_emit(job->sums + i * columns, count, &scale, p, y + i * width * p->out_c + k);
-        }
+        te_put_band(job, band, &scale, &to, y + k);
     }
 }
 
