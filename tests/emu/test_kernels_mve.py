@@ -9,7 +9,7 @@ import pytest
 from codegen.board import Board, load_board
 from codegen.kernels import twin_of
 from tests.emu.arm_rig import run_on_arm
-from tests.emu.mve_cases import gradient_cases
+from tests.emu.mve_cases import gradient_cases, subnormal_cases
 from tests.hostc import kernel_cases as cases
 from tests.hostc import test_kernels as base
 from tests.hostc.kernel_rig import make_rig
@@ -91,6 +91,7 @@ def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     rng = np.random.default_rng([seed, 7])
     found = [*base.kernel_cases(seed), *convolutions(rng), *depthwises(rng)]
     found += gradient_cases(np.random.default_rng([seed, 8]))
+    found += subnormal_cases(base.kernel_cases(seed), np.random.default_rng([seed, 9]))
     for case in found:
         case.op.check(case.signature())
     rig, scalars = make_rig(found, seed), cases.scalar_values(seed)
