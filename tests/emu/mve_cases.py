@@ -111,7 +111,7 @@ def rates(rng: Rng, n: int) -> Operand:
     return Operand(cases.grad((n,)), made)
 
 
-def subnormal_cases(found: Sequence[Case], rng: Rng, most: int = 6) -> Iterator[Case]:
+def subnormal_cases(found: Sequence[Case], rng: Rng, most: int = 12) -> Iterator[Case]:
     """Some of the cases with float32 operands, at most `most` of each operator, with operands,
     products or sums that are subnormal."""
     seen: Counter[type[Op]] = Counter()
