@@ -26,6 +26,15 @@ void te_conv2d_s8_bwd_weight_f32_mve(const te_conv2d *p, const float *d_y, const
                                      int32_t k0, int32_t k1, float *d_w);
 void te_depthwise_s8_bwd_input_f32_mve(const te_conv2d *p, const float *d_y, const int8_t *weight,
                                        const float *scale, float *d_x);
+void te_depthwise_s8_bwd_weight_f32_mve(const te_conv2d *p, const float *d_y, const int8_t *x,
+                                        float *d_w);
+void te_linear_f32_mve(int32_t in_c, int32_t out_c, const float *x, const float *weight,
+                       const float *bias, float *y);
+void te_linear_f32_bwd_input_mve(int32_t in_c, int32_t out_c, const float *d_y,
+                                 const float *weight, float *d_x);
+void te_linear_f32_bwd_weight_mve(int32_t in_c, int32_t out_c, const float *d_y, const float *x,
+                                  float *d_w);
+void te_grad_add_f32_mve(int32_t count, const float *a, const float *b, float *y);
 void te_bias_grad_f32_mve(int32_t rows, int32_t channels, const float *d, float *d_b);
 void te_mask_grad_f32_mve(int32_t count, const float *d, const uint8_t *bits, float *y);
 void te_add_s8_mve(const te_binary *p, const int8_t *a, const int8_t *b, int8_t *y);
@@ -85,10 +94,16 @@ void te_mul_s8_bwd_s8_mve(const te_mul_grad *p, const int8_t *d_y, const int8_t 
                            const int32_t *e_d, int32_t *state, int8_t *d_x, int32_t *e);
 void te_quantize_grad_s8_mve(int32_t count, const float *d, int32_t *state, int8_t *y,
                               int32_t *e);
+void te_channel_sum_s16_mve(int32_t rows, int32_t channels, const int16_t *d, const int32_t *e_d,
+                            int32_t *state, int16_t *y, int32_t *e);
+void te_channel_sum_s8_mve(int32_t rows, int32_t channels, const int8_t *d, const int32_t *e_d,
+                            int32_t *state, int8_t *y, int32_t *e);
 void te_bias_grad_s8_mve(int32_t rows, int32_t channels, const int8_t *d, int32_t *d_b);
 void te_grad_add_s8_mve(int32_t count, const int8_t *a, const int8_t *b, const int32_t *e_a,
                         const int32_t *e_b, int32_t *state, int8_t *y, int32_t *e);
 
+void te_sgd_f32_mve(int32_t count, uint32_t every, float *w, const float *g, const float *ratio,
+                    const te_hyper *hyper);
 void te_sgd_s8_s32_stochastic_mve(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *w,
                                   const int32_t *g, const float *ratio, const int32_t *e,
                                   const te_hyper *hyper);

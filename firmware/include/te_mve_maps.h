@@ -109,6 +109,23 @@ static inline void te_grad_sum(int32_t count, const te_grad *a, const te_grad *b
     te_grad_end(&out, state);
 }
 
+/* Sums of four channels at a time, in units of the output's exponent. */
+static inline void te_channel_sums(int32_t rows, int32_t channels, const te_grad *d,
+                                   const int32_t *e_d, int32_t *state, te_grad *y, int32_t *e)
+{
+    te_output_grad out = te_grad_begin(state, e);
+    const int32_t shift = te_grad_align(e_d, &out);
+    te_grad_range range = te_range_begin();
+    for (int32_t k = 0; k < channels; k += 4) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)(channels - k));
+        const int32x4_t q = te_aligned_4(te_sum_column(d + k, rows, channels, lanes), shift);
+        range = te_ranged(range, q);
+        te_store_4_p(y + k, te_limited_4(q), lanes);
+    }
+    out.peak = te_range_peak(&range);
+    te_grad_end(&out, state);
+}
+
 /* te_requantise(d * (other - zero)), eight at a time */
 static inline void te_mul_grad_row(const te_mul_grad *p, const te_grad *d_y, const int8_t *other,
                                    const te_grad_scale *by, te_grad_range *range, te_grad *d_x)

@@ -129,6 +129,24 @@ static inline void te_add_trio(te_trio *t, const int8_t *x0, int32_t pitch, int 
     }
 }
 
+/* Adds the sum of each row's weights. */
+static inline void te_add_weights(const te_trio *t, int32_t *to)
+{
+    const int8_t *w0 = t->w[0], *w1 = t->w[1], *w2 = t->w[2];
+    int32_t a = vaddvaq_s8(to[0], vldrbq_s8(t->heads[0]));
+    int32_t b = vaddvaq_s8(to[1], vldrbq_s8(t->heads[1]));
+    int32_t c = vaddvaq_s8(to[2], vldrbq_s8(t->heads[2]));
+    __asm__ volatile("dls lr, %[n]\n"
+                     "1:\n\t" TE_LOAD("q0", "w0") "vaddva.s8 %[a], q0\n\t"
+                     TE_LOAD("q1", "w1") "vaddva.s8 %[b], q1\n\t"
+                     TE_LOAD("q2", "w2") "vaddva.s8 %[c], q2\n\tle lr, 1b"
+                     : [a] "+Te"(a), [b] "+Te"(b), [c] "+Te"(c), [w0] "+r"(w0), [w1] "+r"(w1),
+                       [w2] "+r"(w2)
+                     : [n] "r"(t->rest)
+                     : "lr", "q0", "q1", "q2", "memory");
+    to[0] = a, to[1] = b, to[2] = c;
+}
+
 /* The sum of a row of n weights. */
 static inline int32_t te_row_sum(const int8_t *w, int32_t n)
 {

@@ -34,11 +34,17 @@ TE_INLINE te_eight te_operand_8(int16x8_t x, int32_t zero, te_factor f, int half
     return v;
 }
 
-/* half_a: the first operand is halved, else the second. */
-TE_INLINE int16x8_t te_sum_8(const te_binary *p, int16x8_t a, int16x8_t b, int half_a)
+/* One operand of a sum. */
+typedef struct te_operand {
+    const int8_t *x;
+    int32_t zero;
+    te_factor factor;
+} te_operand;
+
+TE_INLINE int16x8_t te_sum_8(const te_binary *p, int16x8_t a, int32_t a_zero, int16x8_t b,
+                             int32_t b_zero, te_factor factor)
 {
-    const te_eight u = te_operand_8(a, p->a_zero, p->a, half_a);
-    const te_eight v = te_operand_8(b, p->b_zero, p->b, !half_a);
+    const te_eight u = te_operand_8(a, a_zero, factor, 1), v = te_operand_8(b, b_zero, factor, 0);
     const int32x4_t even = te_requantised_4(vaddq_s32(u.even, v.even), p->out);
     const int32x4_t odd = te_requantised_4(vaddq_s32(u.odd, v.odd), p->out);
     int16x8_t q = vqmovntq_s32(vqmovnbq_s32(vdupq_n_s16(0), even), odd);
@@ -46,18 +52,21 @@ TE_INLINE int16x8_t te_sum_8(const te_binary *p, int16x8_t a, int16x8_t b, int h
     return vminq_s16(vmaxq_s16(q, vdupq_n_s16((int16_t)p->lo)), vdupq_n_s16((int16_t)p->hi));
 }
 
-TE_INLINE void te_add_row(const te_binary *p, const int8_t *a, const int8_t *b, int8_t *y,
-                          int half_a)
+/* b_count sums of the halved operand and the other. */
+static void te_add_row(const te_binary *p, const te_operand *half, const te_operand *other,
+                       int8_t *y)
 {
-    const te_binary q = *p;
-    const int32_t n = q.b_count % 8;
-    for (int32_t times = q.b_count / 8; times > 0; times--, a += 8, b += 8, y += 8) {
-        vstrbq_s16(y, te_sum_8(&q, vldrbq_s16(a), vldrbq_s16(b), half_a));
+    const te_binary r = *p;
+    const te_factor factor = other->factor;
+    const int32_t n = r.b_count % 8, u = half->zero, v = other->zero;
+    const int8_t *a = half->x, *b = other->x;
+    for (int32_t times = r.b_count / 8; times > 0; times--, a += 8, b += 8, y += 8) {
+        vstrbq_s16(y, te_sum_8(&r, vldrbq_s16(a), u, vldrbq_s16(b), v, factor));
     }
     if (n > 0) {
         const mve_pred16_t some = vctp16q((uint32_t)n);
-        const int16x8_t u = vldrbq_z_s16(a, some), v = vldrbq_z_s16(b, some);
-        vstrbq_p_s16(y, te_sum_8(&q, u, v, half_a), some);
+        const int16x8_t last = vldrbq_z_s16(b, some);
+        vstrbq_p_s16(y, te_sum_8(&r, vldrbq_z_s16(a, some), u, last, v, factor), some);
     }
 }
 
@@ -75,11 +84,8 @@ void te_add_s8_mve(const te_binary *p, const int8_t *a, const int8_t *b, int8_t 
     if (p->b_count >= 4 && (half_a || te_is_half(p->b)) && p->a.shift <= 0 && p->b.shift <= 0 &&
         p->out.shift <= 0) {
         for (int32_t i = 0; i < p->count; i += p->b_count) {
-            if (half_a) {
-                te_add_row(p, a + i, b, y + i, 1);
-            } else {
-                te_add_row(p, a + i, b, y + i, 0);
-            }
+            const te_operand u = {a + i, p->a_zero, p->a}, v = {b, p->b_zero, p->b};
+            te_add_row(p, half_a ? &u : &v, half_a ? &v : &u, y + i);
         }
         return;
     }

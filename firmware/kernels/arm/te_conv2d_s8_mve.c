@@ -5,6 +5,7 @@
  * (te_held_mve.h); longer ones meet three rows at a time (te_pair_mve.h).
  */
 #include <stddef.h>
+#include <string.h>
 
 #include "te_fixed.h"
 #include "te_held_mve.h"
@@ -120,15 +121,18 @@ static TE_NOINLINE void te_two_channels(const te_job *job, const te_columns *at,
 }
 
 /* Sums of channels k, k + 1, k + 2 with 2..TE_SUMS columns: of their first n products, or of the
- * frozen ones behind them, which are added. */
+ * frozen ones behind them, which are added. weights: takes the sums of the weights, or NULL. */
 static void te_three_sums(const te_job *job, const te_columns *at, int32_t k, int frozen,
-                          int32_t *sums)
+                          int32_t *weights, int32_t *sums)
 {
     const int32_t n = frozen ? job->n_frozen : job->n, odd = at->count % 2;
     const int8_t *w = frozen ? job->frozen : job->weight, *x = at->x + (frozen ? job->n : 0);
     te_trio t;
     for (int32_t i = 0; i < TE_ROWS; i++) {
         te_split_row(&t, i, w + (k + i) * n, n);
+    }
+    if (weights != NULL) {
+        te_add_weights(&t, weights);
     }
     t.step = 2 * at->pitch - n;
     t.to = sums, t.end = sums + at->count - odd;
@@ -145,34 +149,31 @@ static TE_NOINLINE void te_three_channels(const te_job *job, const te_columns *a
 {
     const te_conv2d *p = job->p;
     const te_outputs to = te_outputs_of(p);
-    int32_t sums[TE_ROWS * TE_SUMS], offsets[TE_ROWS];
-    for (int32_t i = 0; i < TE_ROWS; i++) {
-        if (job->sums == NULL) {
-            offsets[i] = -p->in_zero * te_weight_sum(job, k + i);
-            continue;
-        }
-        if (!job->known) {
-            job->sums[k + i] = te_weight_sum(job, k + i);
-        }
-        offsets[i] = -p->in_zero * job->sums[k + i];
+    int32_t sums[TE_ROWS * TE_SUMS], weights[TE_ROWS] = {0};
+    if (job->known) {
+        memcpy(weights, job->sums + k, sizeof weights);
     }
     for (int32_t done = 0; done < at->count; done += TE_SUMS) {
         const te_columns some = {at->x + done * at->pitch, at->pitch,
                                  te_min(TE_SUMS, at->count - done)};
-        te_three_sums(job, &some, k, 0, sums);
+        int32_t *wanted = done == 0 && !job->known ? weights : NULL;
+        te_three_sums(job, &some, k, 0, wanted, sums);
         if (job->n_frozen > 0) {
-            te_three_sums(job, &some, k, 1, sums);
+            te_three_sums(job, &some, k, 1, wanted, sums);
         }
         for (int32_t i = 0; i < TE_ROWS; i++) {
             int8_t *from = y + done * p->out_c + k + i;
             te_scale scale = te_scale_of(job->bias, job->multiplier, job->shift, k + i);
-            scale.offset = offsets[i];
-            if (te_is_plain(scale.bias, offsets[i]) && p->out_c <= TE_STEP_MAX) {
+            scale.offset = -p->in_zero * weights[i];
+            if (te_is_plain(scale.bias, scale.offset) && p->out_c <= TE_STEP_MAX) {
                 te_emit_eights(sums + i * TE_SUMS, some.count, &scale, &to, from);
             } else {
                 te_emit_any(sums + i * TE_SUMS, some.count, &scale, p, from);
             }
         }
+    }
+    if (job->sums != NULL) {
+        memcpy(job->sums + k, weights, sizeof weights);
     }
 }
 
