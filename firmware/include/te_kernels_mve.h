@@ -102,6 +102,23 @@ void te_bias_grad_s8_mve(int32_t rows, int32_t channels, const int8_t *d, int32_
 void te_grad_add_s8_mve(int32_t count, const int8_t *a, const int8_t *b, const int32_t *e_a,
                         const int32_t *e_b, int32_t *state, int8_t *y, int32_t *e);
 
+void te_sgd_s8_stochastic_mve(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *w, const float *g,
+                              const float *ratio, const te_hyper *hyper);
+void te_sgd_s32_stochastic_mve(const te_sgd_s32 *p, int32_t *b, const float *g, const float *ratio,
+                               const te_hyper *hyper);
+void te_sgd_s8_nearest_mve(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *w, const float *g,
+                           const float *ratio, const te_hyper *hyper);
+void te_sgd_s32_nearest_mve(const te_sgd_s32 *p, int32_t *b, const float *g, const float *ratio,
+                            const te_hyper *hyper);
+void te_sgd_s8_master16_mve(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *w,
+                            int8_t *fraction, const float *g, const float *ratio,
+                            const te_hyper *hyper);
+void te_sgd_s8_s32_nearest_mve(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *w,
+                               const int32_t *g, const float *ratio, const int32_t *e,
+                               const te_hyper *hyper);
+void te_sgd_s8_s32_master16_mve(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *w,
+                                int8_t *fraction, const int32_t *g, const float *ratio,
+                                const int32_t *e, const te_hyper *hyper);
 void te_sgd_f32_mve(int32_t count, uint32_t every, float *w, const float *g, const float *ratio,
                     const te_hyper *hyper);
 void te_sgd_s8_s32_stochastic_mve(const te_sgd_s8 *p, int32_t k0, int32_t k1, int8_t *w,

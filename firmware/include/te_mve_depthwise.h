@@ -101,7 +101,7 @@ TE_INLINE void te_sum_16(te_pixel_job *job, int32_t n, int32_t c, int usual, te_
     te_put_8(job, a2, a3, c + 8, usual, d_x);
 }
 
-/* k channels of at most eight from c on, behind the last sixteen, where the taps in the list are. */
+/* k channels, at most eight, from c on, behind the last sixteen, where the taps in the list are. */
 static TE_NOINLINE void te_sum_some(te_pixel_job *job, int32_t n, int32_t c, int32_t k,
                                     te_grad *d_x)
 {

@@ -11,8 +11,8 @@
 
 enum { TE_READERS = 64 };
 
-/* The outputs that read one input: their first gradient, their share, and for maxima the window's
- * real pixels: rows `line` apart of `taps`, `step` apart; `before` of them come before the input. */
+/* An output that reads an input: its first gradient, its share, and for maxima the window's real
+ * pixels: `rows` of `taps`; `before` of them come before the input. */
 typedef struct te_reading {
     const te_grad *d;
     int32_t share;
@@ -25,7 +25,8 @@ static inline int te_pool_lists(const te_pool *p)
     return p->window.kernel_h * p->window.kernel_w <= TE_READERS;
 }
 
-/* Calls for each output (oy, ox) that reads input (iy, ix): to[n++] = at its d. */
+/* The outputs that read input (iy, ix), and where they are: (first, end) is (oy, ox). Returns their
+ * number. */
 static inline int32_t te_list_readers(const te_pool *p, const te_grad *d_y, int32_t iy,
                                       int32_t ix, te_reading *to, te_span *where)
 {

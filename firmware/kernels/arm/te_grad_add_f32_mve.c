@@ -10,8 +10,13 @@ void te_grad_add_f32_mve(int32_t count, const float *a, const float *b, float *y
     const int32_t whole = count / 8 * 8;
     te_exact_begin();
     for (int32_t i = 0; i < whole; i += 8) {
-        const float32x4_t u = vaddq_f32(vldrwq_f32(a + i), vldrwq_f32(b + i));
-        const float32x4_t v = vaddq_f32(vldrwq_f32(a + i + 4), vldrwq_f32(b + i + 4));
+        float32x4_t u = vldrwq_f32(a + i), v = vldrwq_f32(a + i + 4);
+        TE_PIN(u);
+        TE_PIN(v);
+        u = vaddq_f32(u, vldrwq_f32(b + i));
+        v = vaddq_f32(v, vldrwq_f32(b + i + 4));
+        TE_PIN(u);
+        TE_PIN(v);
         if (te_exact_end()) {
             vstrwq_f32(y + i, u);
             vstrwq_f32(y + i + 4, v);

@@ -14,8 +14,10 @@ static TE_NOINLINE void te_eight(int32_t in_c, int32_t n, const float *x, const 
     float32x4_t a = vldrwq_z_f32(bias, first), b = vldrwq_z_f32(bias + 4, second);
     for (int32_t c = in_c; c > 0; c--) {
         const float factor = *x++;
-        a = vaddq_f32(a, vmulq_n_f32(vldrwq_gather_shifted_offset_z_f32(w++, rows, first), factor));
-        b = vaddq_f32(b, vmulq_n_f32(vldrwq_gather_shifted_offset_z_f32(v++, rows, second), factor));
+        const float32x4_t p = vldrwq_gather_shifted_offset_z_f32(w++, rows, first);
+        const float32x4_t q = vldrwq_gather_shifted_offset_z_f32(v++, rows, second);
+        a = vaddq_f32(a, vmulq_n_f32(p, factor));
+        b = vaddq_f32(b, vmulq_n_f32(q, factor));
     }
     vstrwq_p_f32(y, a, first);
     vstrwq_p_f32(y + 4, b, second);

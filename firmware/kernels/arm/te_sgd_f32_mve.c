@@ -11,8 +11,10 @@
 /* False where something was not exact or is no number: nothing is stored. */
 TE_INLINE int te_step_4(float *w, const float *g, float factor, mve_pred16_t some)
 {
-    const float32x4_t step = vmulq_n_f32(vldrwq_z_f32(g, some), factor);
-    const float32x4_t moved = vsubq_f32(vldrwq_z_f32(w, some), step);
+    float32x4_t d = vldrwq_z_f32(g, some);
+    TE_PIN(d);
+    float32x4_t moved = vsubq_f32(vldrwq_z_f32(w, some), vmulq_n_f32(d, factor));
+    TE_PIN(moved);
     if (vcmpeqq_f32(moved, moved) != UINT16_MAX || !te_exact_end()) {
         return 0;
     }
