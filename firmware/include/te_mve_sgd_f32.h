@@ -22,8 +22,8 @@ TE_INLINE int32x4_t te_step_f32_4(int stochastic, float32x4_t delta, uint32x4_t 
     const uint32x4_t bits = vshrq_n_u32(te_mix32_4(number), 8);
     const float32x4_t uniform = vmulq_n_f32(vcvtq_f32_u32(bits), 0x1p-24f);
     const mve_pred16_t up = vcmpgtq_f32(fraction, uniform);
-    const float32x4_t moved = vaddq_m_n_f32(floor, floor, 1.0f, vcmpgtq_m_n_f32(fraction, 0.0f, up));
-    return vcvtq_s32_f32(moved);
+    const mve_pred16_t some = vcmpgtq_m_n_f32(fraction, 0.0f, up);
+    return vcvtq_s32_f32(vaddq_m_n_f32(floor, floor, 1.0f, some));
 }
 
 /* One tap of one row from its element c on, whole fours; returns how many it took: it ends before
