@@ -28,6 +28,10 @@ _TOOLS = (
     ("gcc", "board 'host'", toolchain.HOST_PACKAGES),
     (f"{toolchain.ARM_PREFIX}gcc", "Cortex-M boards", toolchain.ARM_PACKAGES),
     ("qemu-system-arm", "boards 'qemu_*'", toolchain.QEMU_PACKAGES),
+    *(
+        (name, "phones with Android, and their tests", (name,))
+        for name in ("adb", "mksh", "toybox")
+    ),
 )
 
 # data that Debian packages: good to have, nothing breaks without it

@@ -15,6 +15,7 @@ NEEDS = {
     "hostc": ("gcc",),
     "cross": ("arm-none-eabi-gcc",),
     "emu": ("arm-none-eabi-gcc", "qemu-system-arm"),
+    "phone": ("adb", "mksh", "toybox"),
 }
 
 

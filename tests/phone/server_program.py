@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""A server that speaks the OpenAI-compatible streaming API, to be pushed to a phone.
+
+Needs nothing but Python. Arguments: the model's path, --port, and --die-after TOKENS.
+"""
+
+import argparse
+import http.server
+import json
+import os
+import pathlib
+import sys
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    die_after = -1
+
+    def log_message(self, *arguments: object) -> None:
+        """Quiet."""
+
+    def do_GET(self) -> None:
+        self._answer(b'{"status": "ok"}', "application/json")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for index in range(body["max_tokens"]):
+            if index == self.die_after:
+                os._exit(9)
+            self._event({"choices": [{"text": f"t{index} "}]})
+        self._event({"choices": [], "usage": {"prompt_tokens": 8, "completion_tokens": index + 1}})
+        self.wfile.write(b"data: [DONE]\n\n")
+        self.close_connection = True
+
+    def _event(self, value: object) -> None:
+        self.wfile.write(b"data: " + json.dumps(value).encode() + b"\n\n")
+        self.wfile.flush()
+
+    def _answer(self, data: bytes, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=pathlib.Path)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--die-after", type=int, default=-1)
+    given = parser.parse_args()
+    if not given.model.is_file():
+        sys.exit(f"no model at {given.model}")
+    Handler.die_after = given.die_after
+    http.server.ThreadingHTTPServer(("127.0.0.1", given.port), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()
