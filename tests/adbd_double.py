@@ -35,7 +35,7 @@ class Phone:
     authorised: bool = True
     free_bytes: int = 1 << 40  # what `sync:` accepts before it says that the disk is full
     shell: tuple[str, ...] = ("mksh", "-c")
-    groups: set[int] = field(default_factory=set)  # process groups that it started
+    running: list[asyncio.subprocess.Process] = field(default_factory=list)
 
     def path(self, remote: str) -> Path:
         """Where a path of the phone lies here."""
@@ -64,12 +64,13 @@ class Adbd:
     def vanish(self) -> None:
         """Unplug the phone: the link breaks at once, and what it ran is of no more account."""
         self._run(self._break())
-        for group in self.phone.groups:
+        for process in self.phone.running:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         self.vanish()
+        self._run(self._reap())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -87,6 +88,11 @@ class Adbd:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)  # transports that were closed end in the next round
+
+    async def _reap(self) -> None:
+        for process in self.phone.running:
+            await process.wait()
+        await asyncio.sleep(0.05)  # the ends of their pipes are seen
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -232,7 +238,7 @@ async def _process(phone: Phone, command: str) -> asyncio.subprocess.Process:
         env={"PATH": f"{phone.folder / 'bin'}:{os.environ['PATH']}", "HOME": "/"},
         start_new_session=True,
     )
-    phone.groups.add(made.pid)
+    phone.running.append(made)
     return made
 
 
@@ -246,7 +252,7 @@ async def _shell(phone: Phone, stream: Stream, command: str) -> None:
 
     await asyncio.gather(copy(1, process.stdout), copy(2, process.stderr))
     code = await process.wait()
-    phone.groups.discard(process.pid)
+    phone.running.remove(process)
     # a program that a signal ended: 128 and its number, as the shell says
     await stream.write(struct.pack("<BIB", 3, 1, code if code >= 0 else 128 - code))
 
@@ -254,7 +260,7 @@ async def _shell(phone: Phone, stream: Stream, command: str) -> None:
 async def _plain(phone: Phone, stream: Stream, command: str) -> None:
     process = await _process(phone, command)
     out, errors = await process.communicate()
-    phone.groups.discard(process.pid)
+    phone.running.remove(process)
     await stream.write(out + errors)
 
 

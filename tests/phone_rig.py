@@ -157,7 +157,7 @@ def describe(server: Server, folder: Path, serial: str | None, **more: object) -
         kind="android",
         tested="only in tests",
         connection=Connection(address=serial, server=server.address, root=folder),
-        thermal=Thermal(zones=("cpu-*", "SKIN", "BAT", "battery", "USB", "PA")),
+        thermal=Thermal(zones=("cpu-*", "SKIN", "BAT", "battery", "USB", "PA", "ocp*")),
         **more,  # type: ignore[arg-type]
     )
 

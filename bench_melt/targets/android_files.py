@@ -16,10 +16,13 @@ THERMAL_STATUS = ("none", "light", "moderate", "severe", "critical", "emergency"
 
 _PROPERTY = re.compile(r"^\[([^\]]+)\]: \[(.*)\]$", re.MULTILINE)
 _HEADER = re.compile(r"^==> (/.*) <==\n", re.MULTILINE)
-_TEMPERATURE = re.compile(r"Temperature\{mValue=([^,]+), mType=-?\d+, mName=([^,]+), mStatus=\d+\}")
+_TEMPERATURE = re.compile(
+    r"Temperature\{mValue=([^,]+), mType=(-?\d+), mName=([^,]+), mStatus=\d+\}"
+)
 _GPU = re.compile(r"^GLES: (.+)$", re.MULTILINE)
 _CHARGING = {2: True, 3: False, 4: False, 5: True}  # BatteryManager: 1 is "unknown"
 _SENSIBLE_C = (-40.0, 150.0)
+_NO_DEGREES = ("6", "7", "8")  # TemperatureType: voltage, current and charge of the battery
 
 
 def properties_of(getprop: str) -> dict[str, str]:
@@ -100,9 +103,9 @@ def _temperatures(
         found.append(("battery", tenths / 10))
     # before this heading stand values that the service remembers, however old
     _, _, current = thermal.partition("Current temperatures from HAL:")
-    for text, name in _TEMPERATURE.findall(current):
+    for text, kind, name in _TEMPERATURE.findall(current):
         value_c = _number(text)
-        if value_c is not None:
+        if value_c is not None and kind not in _NO_DEGREES:
             found.append((name.strip(), value_c))
     for name, value_c in found:
         # not a number compares false

@@ -33,10 +33,10 @@ class AndroidProcess:
         self._phone, self._name = phone, name
         self._usage = Usage()
         self._killing = threading.Lock()
+        known = "test -f {0} -a -x {0}" if "/" in name else "which {0} >/dev/null"
         # exec: the shell's number becomes the program's
         self._stream: ShellStream = phone.shell(
-            f"cd {shlex.quote(folder)} && command -v {shlex.quote(name)} >/dev/null && "
-            f'test -x "$(command -v {shlex.quote(name)})" || '
+            f"cd {shlex.quote(folder)} && {known.format(shlex.quote(name))} || "
             "{ echo 'not found, or not executable' >&2; exit 127; }; "
             f"echo pid $$; exec {shlex.join(words)} </dev/null"
         )

@@ -53,7 +53,7 @@ def test_what_a_phone_is(server: Server, phone: Adbd) -> None:
 def test_the_state_of_a_phone(server: Server, phone: Adbd) -> None:
     with reached(server, phone) as machine:
         state = machine.state()
-    # the cached 99.9 degrees, the sensor that is off and the one that is no number do not count
+    # not the cached 99.9, nor a sensor that is off, no number, or not of degrees
     assert state.temperatures_c == {"cpu-0-0": 36.1, "battery": 28.5, "BAT": 28.5, "SKIN": 32.1}
     assert (state.thermal_status, state.governor, state.power_mode) == ("light", "walt", "normal")
     assert state.cpu_hz == (1_171_200_000, 595_200_000)

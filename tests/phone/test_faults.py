@@ -1,0 +1,195 @@
+"""Phones that cannot be used, or that go away: what is said, and that nothing hangs."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench_melt.targets.adb import AdbServer, Listed, choose
+from bench_melt.targets.android import AndroidMachine
+from bench_melt.targets.machine import Deadline
+from tests.adbd_double import Adbd
+from tests.phone_rig import (
+    Server,
+    describe,
+    make_phone,
+    plugged,
+    reached,
+    start_server,
+)
+from tinyengine.errors import DeviceError
+
+pytestmark = pytest.mark.phone
+
+
+class Listing(AdbServer):
+    """A server that lists what the test says."""
+
+    def __init__(self, *phones: Listed, said: str = "") -> None:
+        super().__init__("127.0.0.1:9")
+        self._phones, self._said = phones, said
+
+    def listed(self) -> tuple[Listed, ...]:
+        return self._phones
+
+    def connect(self, address: str) -> str:
+        return self._said
+
+
+A = Listed("A1", "device", "Pixel_8")
+
+
+@pytest.mark.parametrize(
+    ("phones", "wanted", "message"),
+    [
+        ((), None, "no phone is connected to the adb server at 127.0.0.1:9; plug it in, turn on"),
+        ((A, Listed("B", "offline", None)), None, "2 phones are connected: 'A1' \\(device\\), 'B'"),
+        (
+            (A,),
+            "C",
+            "phone 'C' is not connected to the adb server .*; connected: 'A1' \\(device\\)",
+        ),
+        ((), "C", "connected: none"),
+        (
+            (Listed("A", "unauthorized", None),),
+            "A",
+            "allow this computer: unlock it and accept 'Allow USB",
+        ),
+        ((Listed("A", "authorizing", None),), "A", "still being asked whether it allows"),
+        ((Listed("A", "offline", None),), None, "is offline: .* 'adb reconnect offline'"),
+        ((Listed("A", "connecting", None),), None, "is still connecting: try again"),
+        ((Listed("A", "no permissions", None),), None, "may not be opened by this user: .*plugdev"),
+        ((Listed("A", "recovery", None),), None, "is in state 'recovery', not started up to Andr"),
+        ((A,), "h:1", "cannot connect to 'h:1': refused; is wireless debugging on"),
+    ],
+)
+def test_a_phone_that_cannot_be_used(
+    phones: tuple[Listed, ...], wanted: str | None, message: str
+) -> None:
+    with pytest.raises(DeviceError, match=f"machine 'm'.*{message}"):
+        choose(Listing(*phones, said="refused"), wanted, "m")
+
+
+def test_the_only_phone_needs_no_name() -> None:
+    assert choose(Listing(A), None, "m").serial == "A1"
+
+
+def test_unauthorised_and_several_at_the_real_server(
+    server: Server, phone: Adbd, tmp_path: Path
+) -> None:
+    with plugged(server, make_phone(tmp_path / "other", authorised=False)) as other:
+        machine = AndroidMachine(describe(server, tmp_path, None))
+        with pytest.raises(DeviceError, match=f"phones are connected: .*'{phone.serial}'.*address"):
+            machine.probe()
+        machine = AndroidMachine(describe(server, tmp_path, other.serial))
+        with pytest.raises(DeviceError, match="does not allow this computer: unlock it and accept"):
+            machine.probe()
+
+
+def test_a_phone_is_connected_to_when_it_has_an_address(server: Server, phone: Adbd) -> None:
+    server.adb("disconnect", phone.serial)
+    with reached(server, phone) as machine:
+        assert machine.run(["echo", "here"]).stdout == "here\n"
+
+
+def test_an_address_that_nobody_has(server: Server, tmp_path: Path) -> None:
+    machine = AndroidMachine(describe(server, tmp_path, "127.0.0.1:9"))
+    with pytest.raises(
+        DeviceError, match="cannot connect to '127.0.0.1:9': .*refused; is wireless"
+    ):
+        machine.probe()
+
+
+def test_a_phone_too_old_for_exit_codes(server: Server, tmp_path: Path) -> None:
+    with plugged(server, make_phone(tmp_path / "old", features="cmd")) as old:
+        machine = AndroidMachine(describe(server, old.phone.folder, old.serial))
+        with pytest.raises(DeviceError, match="too old: its adb has no 'shell_v2'"):
+            machine.probe()
+
+
+def test_a_phone_that_lets_nothing_be_written(server: Server, phone: Adbd) -> None:
+    folder = phone.phone.folder / "data" / "local" / "tmp"
+    folder.rmdir()
+    folder.write_text("no folder")
+    with pytest.raises(DeviceError, match="cannot make its folder '/data/local/tmp/bench-melt'"):
+        reached(server, phone)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda machine, process, path: process.wait(Deadline(30)),
+        lambda machine, process, path: process.wait_line("never", Deadline(30)),
+        lambda machine, process, path: machine.start(["true"]),
+        lambda machine, process, path: machine.run(["true"]),
+        lambda machine, process, path: machine.state(),
+        lambda machine, process, path: machine.deploy(path),
+        lambda machine, process, path: machine.collect("x", path),
+        lambda machine, process, path: machine.tunnel(80).__enter__(),
+    ],
+    ids=["wait", "wait_line", "start", "run", "state", "deploy", "collect", "tunnel"],
+)
+def test_unplugged_in_the_middle(
+    server: Server,
+    phone: Adbd,
+    tmp_path: Path,
+    act: Callable[[AndroidMachine, object, Path], object],
+) -> None:
+    with reached(server, phone) as machine:
+        process = machine.start(["sleep", "300"])
+        phone.vanish()
+        (tmp_path / "file").write_text("text")
+        with pytest.raises(DeviceError, match=f"phone '{phone.serial}' .machine 'galaxy'. is"):
+            act(machine, process, tmp_path / "file")
+        start_s = time.monotonic()
+    assert time.monotonic() - start_s < 10  # leaving does not wait for what is gone
+
+
+def test_the_server_is_killed_in_the_middle(tmp_path: Path) -> None:
+    server = start_server(tmp_path)
+    with (
+        plugged(server, make_phone(tmp_path / "device")) as phone,
+        reached(server, phone) as machine,
+    ):
+        process = machine.start(["sleep", "300"])
+        server.stop()
+        for act in (lambda: process.wait(Deadline(30)), machine.state):
+            with pytest.raises(DeviceError, match=f"adb server at {server.address} ended during"):
+                act()
+        machine.stop()
+        server.process.wait(20)
+        assert not AdbServer(server.address).answers()  # no other one was started in its place
+
+
+def test_a_server_that_does_not_run_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start_server(tmp_path)
+    first.stop()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    server = AdbServer(first.address)
+    try:
+        server.ensure()
+        assert server.answers()
+    finally:
+        first.adb("kill-server")
+
+
+def test_a_server_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = start_server(tmp_path)
+    first.stop()
+    broken = tmp_path / "adb"
+    broken.write_text("#!/bin/sh\necho 'no libc' >&2; exit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("ADBUTILS_ADB_PATH", str(broken))
+    with pytest.raises(DeviceError, match="cannot be started: no libc; install package adb"):
+        AdbServer(first.address).ensure()
+    with pytest.raises(
+        DeviceError, match="no adb server answers at 192.0.2.1:5037: start it there"
+    ):
+        AdbServer("192.0.2.1:5037").ensure()
+    with pytest.raises(
+        DeviceError, match=f"the adb server at {first.address} fails: no adb server"
+    ):
+        AdbServer(first.address).listed()
