@@ -26,11 +26,14 @@ def make_rig(suite: LoadedSuite) -> Rig:
     """
     tables = suite.tables
     descriptions = {
-        t.name: load_machine(t.machine, suite.folder).with_connection(t.connection)
+        t.name: load_machine(t.machine, suite.folder)
+        .with_connection(t.connection)
+        .with_files_in(suite.folder)
         for t in tables.targets
     }
     for target in tables.targets:
         descriptions[target.name].core_numbers(target.cores)
+        make_machine(descriptions[target.name])  # refuses what lacks a package, an address, a key
     models = {t.name: _model(t, suite.folder) for t in tables.models}
     workloads = {t.name: make_workload(t) for t in tables.workloads}
     for model, workload in {(c.model.name, c.workload.name) for c in suite.cells}:

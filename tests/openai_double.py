@@ -32,8 +32,8 @@ class Double:
         self.requests: list[dict[str, object]] = []
         self._free = asyncio.Semaphore(delays.slots)
 
-    async def serve(self) -> asyncio.Server:
-        return await asyncio.start_server(self._connection, "127.0.0.1", 0)
+    async def serve(self, port: int = 0) -> asyncio.Server:
+        return await asyncio.start_server(self._connection, "127.0.0.1", port)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -99,8 +99,8 @@ def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
 
-async def _main(delays: Delays) -> None:
-    server = await Double(delays).serve()
+async def _main(delays: Delays, port: int) -> None:
+    server = await Double(delays).serve(port)
     host, port = server.sockets[0].getsockname()
     sys.stdout.write(f"listening {host}:{port}\n")
     sys.stdout.flush()
@@ -112,8 +112,10 @@ if __name__ == "__main__":
     parser.add_argument("--first-s", type=float, default=0.1)
     parser.add_argument("--gaps-s", type=float, nargs="+", default=[0.02])
     parser.add_argument("--slots", type=int, default=1)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tag")  # for whoever looks for the process
     given = parser.parse_args()
     try:
-        asyncio.run(_main(Delays(given.first_s, tuple(given.gaps_s), given.slots)))
+        asyncio.run(_main(Delays(given.first_s, tuple(given.gaps_s), given.slots), given.port))
     except KeyboardInterrupt:
         sys.exit(0)

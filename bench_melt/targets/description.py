@@ -57,6 +57,13 @@ class Description(Table):
         )
         return self.model_copy(update={"connection": merged})
 
+    def with_files_in(self, folder: Path) -> "Description":
+        """Return it with the paths of files on this computer whole: ~, else from `folder`."""
+        asked = self.connection
+        files = {"key_file": asked.key_file, "known_hosts": asked.known_hosts}
+        whole = {name: folder / path.expanduser() for name, path in files.items() if path}
+        return self.model_copy(update={"connection": asked.model_copy(update=whole)})
+
     def core_numbers(self, wanted: str | tuple[int, ...] | None) -> tuple[int, ...]:
         """Return the cores that a suite asks for: a group's, the numbers themselves, or none.
 

@@ -12,23 +12,28 @@ def make_machine(description: Description) -> Machine:
     """Return the machine of a description, not reached yet: `probe` does that.
 
     Raises:
-        UserError: a kind whose package is not installed.
+        UserError: a kind whose package is not installed, or a description that lacks something.
     """
     match description.kind:
         case "local":
             return LocalMachine(description)
         case "android":
-            _need("adbutils", "android", description)
+            _need(description, "adbutils", "android")
             from bench_melt.targets.android import AndroidMachine
 
             return AndroidMachine(description)
+        case "linux":
+            _need(description, "asyncssh", "ssh")
+            from bench_melt.targets.linux import LinuxMachine
+
+            return LinuxMachine(description)
         case kind:
             raise UserError(f"machine '{description.name}': kind '{kind}' is not supported")
 
 
-def _need(package: str, extra: str, description: Description) -> None:
-    if importlib.util.find_spec(package) is None:
+def _need(description: Description, module: str, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
         raise UserError(
-            f"machine '{description.name}' needs the python package '{package}': "
-            f"pip install 'tinyengine-mcu[{extra}]'"
+            f"machine '{description.name}' of kind '{description.kind}' needs the python package "
+            f"'{module}': pip install 'tinyengine-mcu[{extra}]'"
         )

@@ -4,17 +4,19 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench_melt.targets.machine import Process, Usage
+from bench_melt.targets.machine import Process, TimeLimitError, Usage
 from bench_melt.workloads.llm.client import Client
 from bench_melt.workloads.tables import LlmRunner
 from bench_melt.workloads.workload import Bench, resolve
 from tinyengine.errors import DeviceError
 
 _POLL_S = 0.005
+_END_S = 0.5  # how much later than its connection a process may be seen to end
+_KILLED = (-9, 137)  # as subprocess tells SIGKILL, and as a shell does
 _PORTS = (20_000, 40_000)  # of the target: below what systems hand out themselves
 _EMBEDDED_STAGES = ("process", "import", "load")
 
@@ -79,9 +81,31 @@ def serve(bench: Bench, runner: LlmRunner, *, parallel: int = 1) -> Iterator[Ser
         _wait_ready(bench, client, process)
         clock.end("ready")
         bench.events.add("load", started_s, clock.last_s)
-        yield Server(
-            client, process, (clock.last_s - started_s) * 1000, tuple(clock.stages), started_s
-        )
+        with _explained(process):
+            yield Server(
+                client, process, (clock.last_s - started_s) * 1000, tuple(clock.stages), started_s
+            )
+
+
+@contextmanager
+def _explained(process: Process) -> Iterator[None]:
+    """Add to a failure that the server is gone, if it is: the connection breaks a little before."""
+    try:
+        yield
+    except TimeLimitError:
+        raise
+    except DeviceError as error:
+        code = None
+        with suppress(DeviceError):  # the machine is gone as well: its tunnel says so
+            end_s = time.monotonic() + _END_S
+            while (code := process.poll()) is None and time.monotonic() < end_s:
+                time.sleep(_POLL_S)
+        if code is None:
+            raise
+        killed = " (killed: out of memory?)" if code in _KILLED else ""
+        raise DeviceError(
+            f"the server ended with exit code {code}{killed}; it said: {process.tail()}; {error}"
+        ) from error
 
 
 class _Stages:
