@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 TOOLS := $(VENV)/.tools-installed
 STAMP126 := $(VENV126)/.installed
 # what another choice of extras would change: make EXTRAS=dev setup
-EXTRAS := dev,data,litert,llm,report,ssh
+EXTRAS := dev,data,litert,llm,report,ssh,android,ios
 # PyTorch, which its tests compare with, may be several GB: installed where a missing tool is a
 # failure, elsewhere by hand: CONTRIBUTING.md
 TORCH := $(VENV)/.torch-installed

@@ -156,6 +156,10 @@ class AndroidMachine:
             raise DeviceError(f"{self._phone().label} has no file '{whole}'")
         self._phone().pull(whole, goal)
 
+    def shell(self, line: str) -> str:
+        """Run a command line for a meter, return what it printed."""
+        return self._phone().script(line).stdout
+
     def stop(self) -> None:
         """End what was started and remove the forwards."""
         processes, self._processes = self._processes, []

@@ -27,8 +27,11 @@ def make_machine(description: Description) -> Machine:
             from bench_melt.targets.linux import LinuxMachine
 
             return LinuxMachine(description)
-        case kind:
-            raise UserError(f"machine '{description.name}': kind '{kind}' is not supported")
+        case "ios":
+            _need(description, "pymobiledevice3", "ios")
+            from bench_melt.targets.ios import IosMachine
+
+            return IosMachine(description)
 
 
 def _need(description: Description, module: str, extra: str) -> None:
