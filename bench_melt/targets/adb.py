@@ -1,6 +1,7 @@
 """Phones behind an adb server, through `adbutils`; a failure is a DeviceError that names one."""
 
 import contextlib
+import os
 import socket
 import subprocess
 import time
@@ -14,9 +15,9 @@ from adbutils.errors import AdbError
 
 from bench_melt.targets.machine import Output
 from bench_melt.targets.shell_stream import ShellStream
-from tinyengine.errors import DeviceError
+from tinyengine.errors import DeviceError, UserError
 
-_USUAL = ("127.0.0.1", 5037)
+_HOST, _PORT = "127.0.0.1", 5037
 _ANSWER_S = 10.0
 _START_S = 20.0
 _LEAVE_S = 1.0  # how long a phone that was unplugged may still be listed
@@ -62,9 +63,16 @@ class AdbServer:
     """The process on this computer that all of adb talks through."""
 
     def __init__(self, address: str | None = None) -> None:
-        """Name it as HOST:PORT; None: the usual one."""
-        host, _, port = (address or "").rpartition(":")
-        self.host, self.port = (host, int(port)) if host and port.isdigit() else _USUAL
+        """Name it as HOST:PORT; None: the one that `adb` itself would use.
+
+        Raises:
+            UserError: no such address.
+        """
+        usual = f"{_HOST}:{os.environ.get('ANDROID_ADB_SERVER_PORT') or _PORT}"
+        host, _, port = (address or usual).rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
+            raise UserError(f"adb server '{address or usual}' is not of the form HOST:PORT")
+        self.host, self.port = host, int(port)
         self.client = adbutils.AdbClient(host=self.host, port=self.port)
 
     @property

@@ -15,7 +15,8 @@ from typing import Any
 
 from bench_melt.models import file_sha256
 from bench_melt.targets.description import App, Description
-from bench_melt.targets.ios_phone import IPhone, Launched, choose_iphone, quiet, read_package
+from bench_melt.targets.ios_list import choose_iphone
+from bench_melt.targets.ios_phone import IPhone, Launched, quiet, read_package
 from bench_melt.targets.machine import Deadline, MachineInfo, Output, State, Usage
 from tinyengine.errors import DeviceError, UserError
 

@@ -11,12 +11,10 @@ import plistlib
 import zipfile
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pymobiledevice3 import exceptions as errors
-from pymobiledevice3 import usbmux
 from pymobiledevice3.lockdown import create_using_usbmux
 from pymobiledevice3.services.afc import AfcError
 from pymobiledevice3.services.diagnostics import DiagnosticsService
@@ -24,6 +22,7 @@ from pymobiledevice3.services.house_arrest import HouseArrestService
 from pymobiledevice3.services.installation_proxy import InstallationProxyService
 from pymobiledevice3.tcp_forwarder import UsbmuxTcpForwarder
 
+from bench_melt.targets.ios_list import list_iphones
 from bench_melt.targets.ssh_loop import LoopThread
 from tinyengine.errors import DeviceError, UserError
 
@@ -51,44 +50,6 @@ _MEANINGS: tuple[tuple[type[Exception], str], ...] = (
     (errors.UserspaceTunnelUnavailableError, "is reached by no tunnel without root: iOS 17.4 or "
      "newer is needed to launch apps"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ListedPhone:
-    """An iPhone as usbmuxd lists it. connection: "USB" or "Network"."""
-
-    udid: str
-    connection: str
-
-
-def list_iphones(server: str | None) -> tuple[ListedPhone, ...]:
-    """Return the iPhones that usbmuxd knows, USB first.
-
-    Args:
-        server: HOST:PORT or socket file of usbmuxd; None: the usual one.
-
-    Raises:
-        DeviceError: no usbmuxd answers.
-    """
-    try:
-        found = asyncio.run(usbmux.list_devices(usbmux_address=server))
-    except _FAILURES as error:
-        raise no_usbmuxd(server, error) from error
-    listed = [ListedPhone(d.serial, d.connection_type) for d in found]
-    # one that is plugged in may be listed a second time, by its network
-    plugged = {phone.udid for phone in listed if phone.connection == "USB"}
-    return (
-        *(phone for phone in listed if phone.connection == "USB"),
-        *(phone for phone in listed if phone.udid not in plugged),
-    )
-
-
-def no_usbmuxd(server: str | None, error: Exception) -> DeviceError:
-    """Return the error of a usbmuxd that does not answer."""
-    return DeviceError(
-        f"no usbmuxd answers at {server or 'its usual socket'} "
-        f"({str(error) or type(error).__name__}): install package usbmuxd and start it"
-    )
 
 
 class IPhone:
@@ -291,35 +252,6 @@ class Launched:
         """End it; harmless when it has ended."""
         with contextlib.suppress(DeviceError):
             self._phone.run("ending the app", self._developer.close(self.pid))
-
-
-def choose_iphone(server: str | None, wanted: str | None, machine: str) -> str:
-    """Return the UDID that is named, or that of the only iPhone.
-
-    Raises:
-        DeviceError: none, several and none named, or another one.
-    """
-    found = list_iphones(server)
-    there = ", ".join(f"'{phone.udid}' ({phone.connection})" for phone in found)
-    if wanted is not None:
-        for phone in found:
-            # usbmuxd may leave out the dash
-            if phone.udid.replace("-", "") == wanted.replace("-", ""):
-                return phone.udid
-        raise DeviceError(
-            f"machine '{machine}': iPhone '{wanted}' is not connected; connected: {there or 'none'}"
-        )
-    if not found:
-        raise DeviceError(
-            f"machine '{machine}': no iPhone is connected; plug it in, unlock it, and look with "
-            "'bench-melt devices'"
-        )
-    if len(found) > 1:
-        raise DeviceError(
-            f"machine '{machine}': {len(found)} iPhones are connected: {there}; name one in the "
-            f'suite\'s target: connection = {{ address = "{found[0].udid}" }}'
-        )
-    return found[0].udid
 
 
 def read_package(package: Path) -> Mapping[str, Any]:
