@@ -21,6 +21,7 @@ _HOST, _PORT = "127.0.0.1", 5037
 _ANSWER_S = 10.0
 _START_S = 20.0
 _LEAVE_S = 1.0  # how long a phone that was unplugged may still be listed
+_GLANCE_S = 0.3  # likewise, where it most likely is there
 _FAILURES = (AdbError, OSError, EOFError)
 
 # state that the adb server tells -> what it means and what to do
@@ -214,24 +215,35 @@ class Phone:
                     self._open(f"host-serial:{self.serial}:killforward:tcp:{here}").close()
 
     def gone(self, what: str, reason: str = "the connection broke") -> DeviceError:
-        """Return the error of something that failed because of the phone or the server."""
+        """Return the error of something that failed on the phone or on the way there."""
+        lost = self.lost(what, reason, _LEAVE_S)
+        return lost or DeviceError(f"{self.label}: {what} failed: {reason}")
+
+    def lost(self, what: str, reason: str, leave_s: float = _GLANCE_S) -> DeviceError | None:
+        """Return the error if the phone or the server is gone; None: both are there.
+
+        Args:
+            what: What was done when something failed.
+            reason: How it failed.
+            leave_s: How long the server may take to notice.
+        """
         if not self.server.answers():
             return DeviceError(
                 f"the adb server at {self.server.address} ended during {what} on {self.label}; "
                 "'adb start-server' starts it again"
             )
-        state = self._state_after_failure()
+        state = self._state_within(leave_s)
         if state is None:
             return DeviceError(
                 f"{self.label} is gone, during {what}: unplugged or switched off? ({reason})"
             )
         if problem := state.problem():
             return DeviceError(f"{self.label} {problem} (during {what}: {reason})")
-        return DeviceError(f"{self.label}: {what} failed: {reason}")
+        return None
 
-    def _state_after_failure(self) -> Listed | None:
-        """Return how the server lists it, once it has noticed."""
-        end_s = time.monotonic() + _LEAVE_S
+    def _state_within(self, leave_s: float) -> Listed | None:
+        """Return how the server lists it, as soon as that is not usable, or at the end."""
+        end_s = time.monotonic() + leave_s
         while True:
             found = None
             with contextlib.suppress(DeviceError):

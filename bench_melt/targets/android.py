@@ -19,7 +19,7 @@ from bench_melt.targets.android_files import files_of, info_from, properties_of,
 from bench_melt.targets.android_process import FILE_BYTES, AndroidProcess
 from bench_melt.targets.description import Description
 from bench_melt.targets.linux_files import INFO_FILES, STATE_FILES
-from bench_melt.targets.machine import MachineInfo, Output, State
+from bench_melt.targets.machine import MachineInfo, Output, State, TimeLimitError
 from tinyengine.errors import DeviceError
 
 _HOME = "/data/local/tmp"  # what a relative staging folder is relative to
@@ -130,12 +130,22 @@ class AndroidMachine:
 
     @contextmanager
     def tunnel(self, port: int) -> Iterator[str]:
-        """Forward a port of the phone; the forward goes with the block, or with stop()."""
-        stack = contextlib.ExitStack()
-        address = stack.enter_context(self._phone().forward(port))
+        """Forward a port of the phone; the forward goes with the block, or with stop().
+
+        Raises:
+            DeviceError: also in place of what fails in the block because the phone is gone.
+        """
+        stack, phone = contextlib.ExitStack(), self._phone()
+        address = stack.enter_context(phone.forward(port))
         self._tunnels.push(stack)
         try:
             yield address
+        except TimeLimitError:
+            raise
+        except DeviceError as error:
+            if (lost := phone.lost("the use of a forward", str(error))) is not None:
+                raise lost from error
+            raise
         finally:
             stack.close()
 

@@ -17,7 +17,7 @@ from bench_melt.models import file_sha256
 from bench_melt.targets.description import App, Description
 from bench_melt.targets.ios_list import choose_iphone
 from bench_melt.targets.ios_phone import IPhone, Launched, quiet, read_package
-from bench_melt.targets.machine import Deadline, MachineInfo, Output, State, Usage
+from bench_melt.targets.machine import Deadline, MachineInfo, Output, State, TimeLimitError, Usage
 from tinyengine.errors import DeviceError, UserError
 
 _LOOK_S = 1.0  # each look at the app is a request to the phone
@@ -120,12 +120,22 @@ class IosMachine:
 
     @contextmanager
     def tunnel(self, port: int) -> Iterator[str]:
-        """Forward a port of the iPhone through usbmux."""
-        stack = contextlib.ExitStack()
-        address = stack.enter_context(self._phone().forward(port))
+        """Forward a port of the iPhone through usbmux.
+
+        Raises:
+            DeviceError: also in place of what fails in the block because the iPhone is gone.
+        """
+        stack, phone = contextlib.ExitStack(), self._phone()
+        address = stack.enter_context(phone.forward(port))
         self._tunnels.push(stack)
         try:
             yield address
+        except TimeLimitError:
+            raise
+        except DeviceError as error:
+            if (lost := phone.lost("the use of a forward", str(error))) is not None:
+                raise lost from error
+            raise
         finally:
             stack.close()
 

@@ -179,6 +179,16 @@ class IPhone:
         pid = self._do(f"launching '{bundle}'", developer.launch(bundle, arguments, env), 60.0)
         return Launched(self, developer, bundle, pid)
 
+    def lost(self, what: str, reason: str) -> DeviceError | None:
+        """Return the error if the iPhone or usbmuxd is gone; None: both are there."""
+        try:
+            there = [phone.udid for phone in list_iphones(self._server)]
+        except DeviceError as gone:
+            return gone
+        if self._udid in there:
+            return None
+        return DeviceError(f"{self.label} is gone, during {what}: unplugged? ({reason})")
+
     def run(self, what: str, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Run a coroutine of the library for somebody else."""
         return self._do(what, work)
@@ -222,14 +232,8 @@ class IPhone:
         for kind, meaning in _MEANINGS:
             if isinstance(error, kind):
                 return DeviceError(f"{self.label} {meaning} (during {what})")
-        try:
-            there = [phone.udid for phone in list_iphones(self._server)]
-        except DeviceError as gone:
-            return gone
         reason = str(error) or type(error).__name__
-        if self._udid not in there:
-            return DeviceError(f"{self.label} is gone, during {what}: unplugged? ({reason})")
-        return DeviceError(f"{self.label}: {what} failed: {reason}")
+        return self.lost(what, reason) or DeviceError(f"{self.label}: {what} failed: {reason}")
 
 
 class Launched:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A server that speaks the OpenAI-compatible streaming API, to be pushed to a phone.
 
-Needs nothing but Python. Arguments: the model's path, --port, and --die-after TOKENS.
+Needs nothing but Python. Arguments: the model's path, --port, and for faults --die-after TOKENS and
+--stall-after TOKENS FILE.
 """
 
 import argparse
@@ -10,11 +11,13 @@ import json
 import os
 import pathlib
 import sys
+import time
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    die_after = -1
+    die_after = stall_after = -1
+    stall_file = pathlib.Path()
 
     def log_message(self, *arguments: object) -> None:
         """Quiet."""
@@ -31,6 +34,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for index in range(body["max_tokens"]):
             if index == self.die_after:
                 os._exit(9)
+            if index == self.stall_after:
+                self.stall_file.touch()
+                time.sleep(300)
             self._event({"choices": [{"text": f"t{index} "}]})
         self._event({"choices": [], "usage": {"prompt_tokens": 8, "completion_tokens": index + 1}})
         self._chunk(b"data: [DONE]\n\n")
@@ -56,10 +62,13 @@ def main() -> None:
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--die-after", type=int, default=-1)
+    parser.add_argument("--stall-after", nargs=2, default=["-1", "."], metavar=("TOKENS", "FILE"))
     given = parser.parse_args()
     if not given.model.is_file():
         sys.exit(f"no model at {given.model}")
     Handler.die_after = given.die_after
+    Handler.stall_after = int(given.stall_after[0])
+    Handler.stall_file = pathlib.Path(given.stall_after[1])
     http.server.ThreadingHTTPServer(("127.0.0.1", given.port), Handler).serve_forever()
 
 

@@ -4,6 +4,8 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import gguf
@@ -29,7 +31,7 @@ SUITE = """
 [suite]
 name = "phone"
 repetitions = 2
-warmups = 1
+warmups = 0
 time_limit_s = 60.0
 
 [[targets]]
@@ -108,5 +110,26 @@ def test_a_server_that_dies_is_a_row_with_its_reason(
     assert done.returncode == 3
     assert "2 of 2 repetitions failed" in done.stderr
     for row in rows_of(tmp_path / "r.db"):
-        assert row["status"] == "failed" and "broke off after 3 tokens" in row["reason"]
+        assert row["status"] == "failed" and "broke off after 3" in row["reason"]
         assert row["soc"] == "QTI SM8550"
+
+
+def test_a_phone_unplugged_in_a_run_is_a_row_and_the_sweep_goes_on(
+    server: Server, phone: Adbd, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    suite = suite_at(tmp_path, server, phone, "--stall-after", "2", str(mark))
+
+    def unplug() -> None:
+        while not mark.exists():
+            time.sleep(0.01)
+        phone.vanish()
+
+    thread = threading.Thread(target=unplug, daemon=True)
+    thread.start()
+    done = bench_melt("run", suite, "--db", tmp_path / "r.db")
+    thread.join()
+    assert done.returncode == 3
+    first, second = (row["reason"] for row in rows_of(tmp_path / "r.db"))
+    assert first.startswith(f"phone '{phone.serial}' (machine 'galaxy') is") and "offline" in first
+    assert f"'{phone.serial}'" in second
