@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import gguf
+
 from bench_melt.targets.android import AndroidMachine
 from bench_melt.targets.description import Connection, Description, Thermal
 from tests.adbd_double import Adbd, Phone
@@ -167,3 +169,12 @@ def reached(server: Server, daemon: Adbd) -> AndroidMachine:
     machine = AndroidMachine(describe(server, daemon.phone.folder, daemon.serial))
     machine.probe()
     return machine
+
+
+def write_gguf(path: Path) -> None:
+    """Write a model's header without a model."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_token_list(["a", "b", "c"])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()

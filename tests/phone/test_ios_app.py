@@ -3,18 +3,27 @@
 import asyncio
 import http.server
 import inspect
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
 import httpx
 import pytest
 
+from bench_melt.rig import make_rig
+from bench_melt.runner import sweep
+from bench_melt.store import open_store
+from bench_melt.suite import load_suite
 from bench_melt.targets import ios_launch
 from bench_melt.targets.ios import IosMachine
 from bench_melt.targets.machine import Deadline, TimeLimitError, Usage
-from tests.phone.test_ios import BUNDLE, iphone, machine_for
+from tests.phone.test_ios import BUNDLE, ipa_at, iphone, machine_for
+from tests.phone_rig import write_gguf
+from tests.sweep_rig import Quiet
 from tests.usbmux_double import UDID, Usbmuxd
 from tinyengine.errors import DeviceError
 
@@ -213,3 +222,77 @@ def test_no_developer_services(
 def test_a_tunnel_that_would_go_elsewhere(machine: IosMachine, iphone: Usbmuxd) -> None:
     with pytest.raises(DeviceError, match=f"set USBMUXD_SOCKET_ADDRESS={iphone.address}"):
         machine.start([BUNDLE])
+
+
+SUITE = """
+[suite]
+name = "iphone"
+repetitions = 1
+warmups = 1
+time_limit_s = 60.0
+
+[[targets]]
+name = "p"
+machine = "iphone.toml"
+connection = {{ address = "{udid}", server = "{server}" }}
+
+[[models]]
+name = "m"
+path = "m.gguf"
+
+[[workloads]]
+kind = "llm"
+name = "w"
+n_prompt = 8
+n_gen = 4
+runner = {{ kind = "server", program = "{ipa}", args = ["{{model}}", "--port", "{{port}}"] }}
+"""
+MACHINE = f"""
+name = "iphone"
+summary = "an iPhone of these tests"
+kind = "ios"
+tested = "only in tests"
+app = {{ bundle = "{BUNDLE}" }}
+"""
+
+
+def test_a_suite_over_an_iphone(
+    iphone: Usbmuxd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything real but the launch: a process of this computer serves in the container."""
+    program = Path(__file__).parent / "server_program.py"
+    container = iphone.phone.folder / "containers" / BUNDLE
+
+    class Local(FakeDeveloper):
+        async def launch(
+            self, bundle: str, arguments: Sequence[str], env: Mapping[str, str]
+        ) -> int:
+            argv = [sys.executable, str(program), *arguments]
+            self.process = subprocess.Popen(argv, cwd=container)
+            return 41
+
+        async def close(self, pid: int) -> None:
+            self.process.kill()
+            self.process.wait()
+
+    Local.made = []
+    monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", iphone.address)
+    monkeypatch.setattr(ios_launch, "Developer", Local)
+    write_gguf(tmp_path / "m.gguf")
+    (tmp_path / "iphone.toml").write_text(MACHINE)
+    ipa = ipa_at(tmp_path).name
+    text = SUITE.format(udid=UDID, server=iphone.address, ipa=ipa)
+    (tmp_path / "suite.toml").write_text(text)
+    # the model goes before the program: the app must be there by then
+    iphone.phone.apps[BUNDLE] = {"CFBundleVersion": "0"}
+    suite = load_suite(tmp_path / "suite.toml")
+    with open_store(f"sqlite:///{tmp_path / 'r.db'}", create=True) as store:
+        watcher = Quiet()
+        summary = sweep(suite, make_rig(suite), store, watcher, resume=False)
+    (row,) = watcher.rows
+    assert (summary.measured, row.outcome.reason) == (1, None)
+    assert row.target.os_build == "iOS 17.4.1 (21E236), iPhone15,2"
+    assert row.conditions.battery_percent_before == 76.0
+    assert row.results.latency.generated_tokens == 4
+    assert row.results.memory.memory_peak_bytes is None
+    assert iphone.phone.installs == 1 and Local.made[0].process.poll() is not None

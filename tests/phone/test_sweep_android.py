@@ -8,12 +8,11 @@ import threading
 import time
 from pathlib import Path
 
-import gguf
 import pytest
 
 from tests.adbd_double import Adbd
 from tests.bench_rig import bench_melt
-from tests.phone_rig import Server
+from tests.phone_rig import Server, write_gguf
 
 pytestmark = pytest.mark.phone
 
@@ -55,11 +54,7 @@ runner = {{ kind = "server", program = "server_program.py", args = {arguments} }
 
 def suite_at(folder: Path, server: Server, phone: Adbd, *more: str) -> Path:
     """Write a machine, a model, a program and a suite that joins them."""
-    writer = gguf.GGUFWriter(folder / "m.gguf", "llama")
-    writer.add_token_list(["a", "b", "c"])
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.close()
+    write_gguf(folder / "m.gguf")
     shutil.copy(Path(__file__).parent / "server_program.py", folder)
     (folder / "server_program.py").chmod(0o755)
     (folder / "galaxy.toml").write_text(MACHINE.format(core=max(os.sched_getaffinity(0))))
