@@ -231,7 +231,7 @@ async def _process(phone: Phone, command: str) -> asyncio.subprocess.Process:
     made = await asyncio.create_subprocess_exec(
         *phone.shell,
         command.replace(HOME, str(phone.path(HOME))),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=phone.folder,
@@ -250,11 +250,34 @@ async def _shell(phone: Phone, stream: Stream, command: str) -> None:
         while data := await source.read(_CHUNK - 5):
             await stream.write(struct.pack("<BI", which, len(data)) + data)
 
-    await asyncio.gather(copy(1, process.stdout), copy(2, process.stderr))
-    code = await process.wait()
+    taking = asyncio.get_running_loop().create_task(_stdin(stream, process))
+    try:
+        await asyncio.gather(copy(1, process.stdout), copy(2, process.stderr))
+        code = await process.wait()
+    except asyncio.CancelledError:
+        # whoever asked for it is gone: so does a phone's daemon end it
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGHUP)
+        raise
+    finally:
+        taking.cancel()
     phone.running.remove(process)
     # a program that a signal ended: 128 and its number, as the shell says
     await stream.write(struct.pack("<BIB", 3, 1, code if code >= 0 else 128 - code))
+
+
+async def _stdin(stream: Stream, process: asyncio.subprocess.Process) -> None:
+    """Hand packets of stdin (0) to a command until its end (4)."""
+    assert process.stdin is not None
+    with contextlib.suppress(ConnectionError):
+        while True:
+            which, size = struct.unpack("<BI", await stream.read_exactly(5))
+            data = await stream.read_exactly(size)
+            if which == 4:
+                process.stdin.close()
+            elif which == 0:
+                process.stdin.write(data)
+                await process.stdin.drain()
 
 
 async def _plain(phone: Phone, stream: Stream, command: str) -> None:

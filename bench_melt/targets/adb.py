@@ -166,7 +166,7 @@ class Phone:
     def shell(self, command: str) -> ShellStream:
         """Run a command line in the phone's shell, its stdin empty."""
         with self._naming("starting a command"):
-            return ShellStream(self._service(f"shell,v2:{command}"))
+            return ShellStream(self._service(f"shell,v2,raw:{command}"))
 
     def script(self, text: str, timeout_s: float = _ANSWER_S * 2) -> Output:
         """Run a short command line to its end.

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bench_melt.targets.adb import AdbServer, Phone, choose
+from bench_melt.targets.adb_shell import StandingShell
 from bench_melt.targets.android_files import files_of, info_from, properties_of, state_from
 from bench_melt.targets.android_process import FILE_BYTES, AndroidProcess
 from bench_melt.targets.description import Description
@@ -44,6 +45,7 @@ class AndroidMachine:
         self._hashes: dict[tuple[Path, int, int], str] = {}
         self._processes: list[AndroidProcess] = []
         self._tunnels = contextlib.ExitStack()
+        self._meters: StandingShell | None = None
 
     def probe(self) -> MachineInfo:
         """Reach the phone and ask what it is."""
@@ -168,7 +170,9 @@ class AndroidMachine:
 
     def shell(self, line: str) -> str:
         """Run a command line for a meter, return what it printed."""
-        return self._phone().script(line).stdout
+        if self._meters is None:
+            self._meters = StandingShell(self._phone())
+        return self._meters.run(line)
 
     def stop(self) -> None:
         """End what was started and remove the forwards."""
@@ -176,6 +180,9 @@ class AndroidMachine:
         for process in processes:
             process.kill()
         self._tunnels.close()
+        meters, self._meters = self._meters, None
+        if meters is not None:
+            meters.close()
 
     def _phone(self) -> Phone:
         if self._found is None:

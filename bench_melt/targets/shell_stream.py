@@ -1,7 +1,7 @@
 """A program's output through adb's shell protocol, read in a thread of its own.
 
 Source: AOSP packages/modules/adb, shell_protocol.h: packets of one byte id, four bytes length
-(little-endian) and data; 1 is stdout, 2 stderr, 3 the exit code.
+(little-endian) and data; 0 is stdin, 1 stdout, 2 stderr, 3 the exit code.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import threading
 from typing import Protocol
 
 _HEAD = struct.Struct("<BI")
-_STDOUT, _STDERR, _EXIT = 1, 2, 3
+_STDIN, _STDOUT, _STDERR, _EXIT = 0, 1, 2, 3
 _CHUNK = 1 << 16
 
 
@@ -68,6 +68,17 @@ class ShellStream:
         with self._changed:
             self._changed.wait_for(lambda: self._ended or self._count() > seen, timeout_s)
             return self._count()
+
+    def send(self, data: bytes) -> None:
+        """Write to its stdin; a broken connection shows at the reading end."""
+        with contextlib.suppress(OSError):
+            self._socket.sendall(_HEAD.pack(_STDIN, len(data)) + data)
+
+    def forget(self) -> None:
+        """Drop what came so far."""
+        with self._changed:
+            for text in self._texts.values():
+                text.clear()
 
     def close(self) -> None:
         """Let go of the connection; what came stays. Harmless twice."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bench_melt.meters.files import ShellFiles
 from bench_melt.targets.machine import Deadline, TimeLimitError
 from tests.adbd_double import HOME, Adbd
 from tests.phone_rig import Server, reached
@@ -212,3 +213,18 @@ def test_what_cannot_be_started(server: Server, phone: Adbd, tmp_path: Path) -> 
             process.wait_line("x", Deadline(0.1))
         with pytest.raises(TimeLimitError, match="'sleep' ran"):
             process.wait(Deadline(0.1))
+
+
+def test_a_meter_reads_through_a_shell_that_stays(server: Server, phone: Adbd) -> None:
+    supply = phone.phone.folder / "sys" / "class" / "power_supply" / "battery"
+    supply.mkdir()
+    (supply / "voltage_now").write_text("4012000\n")
+    with reached(server, phone) as machine:
+        first = machine.shell("echo $$")
+        assert machine.shell("echo $$") == first  # one shell for all
+        files = ShellFiles(str(supply), machine.shell)
+        assert files.read(["voltage_now"]) == ["4012000"]
+        assert machine.shell("printf half; false") == "half"
+        phone.vanish()
+        with pytest.raises(DeviceError, match=f"phone '{phone.serial}' .* is offline"):
+            machine.shell("echo x")

@@ -1,5 +1,7 @@
 """Phones that cannot be used, or that go away: what is said, and that nothing hangs."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -193,3 +195,32 @@ def test_a_server_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.Mon
         DeviceError, match=f"the adb server at {first.address} fails: no adb server"
     ):
         AdbServer(first.address).listed()
+
+
+HARNESS = """
+import sys, time
+from pathlib import Path
+from bench_melt.targets.adb import AdbServer
+from bench_melt.targets.android import AndroidMachine
+from tests.phone_rig import describe
+class Server: address = sys.argv[1]
+machine = AndroidMachine(describe(Server, Path(sys.argv[2]), sys.argv[3]))
+machine.probe()
+process = machine.start(["sh", "-c", "echo at $$; exec sleep 300"])
+from bench_melt.targets.machine import Deadline
+print(process.wait_line("at ", Deadline(20)), flush=True)
+time.sleep(300)
+"""
+
+
+def test_what_a_killed_harness_started_ends(server: Server, phone: Adbd) -> None:
+    argv = [sys.executable, "-c", HARNESS, server.address, str(phone.phone.folder), phone.serial]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as harness:
+        assert harness.stdout is not None
+        number = int(harness.stdout.readline().split()[1])
+        assert Path(f"/proc/{number}").exists()
+        harness.kill()
+    end_s = time.monotonic() + 20
+    while Path(f"/proc/{number}").exists() and time.monotonic() < end_s:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{number}").exists()
