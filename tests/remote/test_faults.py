@@ -40,14 +40,14 @@ def proxy(server: Sshd) -> Iterator[CutProxy]:
 def run_with_fault(
     folder: Path, board: Sshd | None, fault: Callable[[], None], port: int = 0
 ) -> Sequence[Row]:
-    """Measure twice on a board, or here; once the first server computes, `fault` happens."""
-    lines = f"n_prompt = 4\nn_gen = 50\n{double(folder, TAG, *SLOW)}"
+    """Measure twice on a board, or here; once the first token was sent, `fault` happens."""
+    mark = folder / "computes"
+    lines = f"n_prompt = 4\nn_gen = 50\n{double(folder, TAG, *SLOW, '--mark', str(mark))}"
     path = write_suite(folder, board, {"w": lines}, local=board is None, repetitions=2, port=port)
 
     def strike() -> None:
-        while not with_words(["tests.openai_double", TAG]):
+        while not mark.exists():
             time.sleep(0.01)
-        time.sleep(1.0)
         fault()
 
     thread = threading.Thread(target=strike)
@@ -84,7 +84,7 @@ def test_the_cable_is_pulled_mid_run(
     server: Sshd, proxy: CutProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody is told: the missing answers to signs of life tell it."""
-    monkeypatch.setattr(ssh_link, "_ALIVE_S", 0.2)
+    monkeypatch.setattr(ssh_link, "_ALIVE_S", 0.5)
     first, second = run_with_fault(tmp_path, server, proxy.silence, proxy.port)
     assert first.outcome.status == "failed" and second.outcome.status == "ok"
     assert (first.outcome.reason or "").startswith("the connection to 'board' was lost: ")
@@ -103,10 +103,10 @@ def test_a_machine_that_stays_away(server: Sshd, proxy: CutProxy, tmp_path: Path
 def test_what_runs_is_ended_when_the_machine_is_found_again(
     server: Sshd, proxy: CutProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ssh_link, "_ALIVE_S", 0.2)
+    monkeypatch.setattr(ssh_link, "_ALIVE_S", 0.5)
     words = f"again-{time.monotonic_ns()}"
     # a program that left its group, which no leash holds
-    line = f"setsid sh -c 'sleep 1000.75; : {words}' & echo ready; sleep 1000; : {words}"
+    line = f"setsid sh -c 'sleep 1000; : {words}' & echo ready; sleep 1000; : {words}"
     with server.machine(port=proxy.port) as machine:
         machine.probe()
         process = machine.start(["sh", "-c", line])
