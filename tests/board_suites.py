@@ -3,10 +3,16 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench_melt.record import Row
+from bench_melt.rig import make_rig
+from bench_melt.runner import sweep
+from bench_melt.store import open_store
+from bench_melt.suite import load_suite
 from tests.sshd import Sshd
+from tests.sweep_rig import Quiet
 from tests.tiny_gguf import write_tiny_gguf
 
 _ROOT = Path(__file__).parents[1]
@@ -79,3 +85,12 @@ def double(folder: Path, tag: str, *more: str) -> str:
     words = ("-m", "tests.openai_double", '"$@"', "--tag", tag, *more)
     made = program(folder / f"double-{tag}", *words)
     return f'runner = {{ kind = "server", program = "{made.name}", args = ["--port", "{{port}}"] }}'
+
+
+def measure(path: Path) -> Sequence[Row]:
+    """Measure a suite into a database beside it; return its rows in the order they came."""
+    suite, watcher = load_suite(path), Quiet()
+    with open_store(str(path.with_name("results.sqlite")), create=True) as store:
+        sweep(suite, make_rig(suite), store, watcher, resume=False)
+        assert len(store.rows()) == len(watcher.rows)
+    return watcher.rows

@@ -1,13 +1,14 @@
 """Runs `bench-melt` again and again, each time in a child of one process that has it loaded.
 
-Run as `python -m tests.harness_forks`. Each line of stdin is JSON, [argv, log]; it answers with the
-child's process number, and with its exit code when it ended.
+Run as `python -m tests.harness_forks`. Each line of stdin is JSON, [argv, out, err, limit]: no file
+may grow beyond so many bytes. It answers with the child's process number, and with its exit code.
 """
 
 import importlib
 import json
 import os
 import pkgutil
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,10 +25,13 @@ class Harness:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def start(self, argv: Sequence[str], log: Path) -> int:
+    def start(
+        self, argv: Sequence[str], log: Path, err: Path | None = None, limit: int | None = None
+    ) -> int:
         """Begin one `bench-melt`; return its process number."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([list(argv), str(log)]) + "\n")
+        line = json.dumps([list(argv), str(log), str(err or log), limit])
+        self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
         return self._number()
 
@@ -52,12 +56,14 @@ def harness() -> Iterator[Harness]:
         process.stdin.close()
 
 
-def _child(argv: Sequence[str], log: str) -> NoReturn:
+def _child(argv: Sequence[str], out: str, err: str, limit: int | None) -> NoReturn:
     from bench_melt.cli import main
 
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for number, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, out), (2, out)):
-        os.dup2(source, number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     sys.argv = ["bench-melt", *argv]
     code = 99
     try:
@@ -72,13 +78,14 @@ def _child(argv: Sequence[str], log: str) -> NoReturn:
 def _serve() -> None:
     commands = importlib.import_module("bench_melt.commands")
     names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
-    for name in (*(f"bench_melt.commands.{name}" for name in names), "bench_melt.targets.linux"):
+    late = ("bench_melt.targets.linux", "gguf", "codegen.cli")  # what is only loaded when asked for
+    for name in (*(f"bench_melt.commands.{name}" for name in names), *late):
         importlib.import_module(name)
     for line in sys.stdin:
-        argv, log = json.loads(line)
+        argv, out, err, limit = json.loads(line)
         child = os.fork()
         if child == 0:
-            _child(argv, log)
+            _child(argv, out, err, limit)
         _say(child)
         _say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 

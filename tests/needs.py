@@ -39,7 +39,7 @@ def without(tool: str) -> None:
 
 def which(tool: str) -> str | None:
     """Return the path of a program, also of a server's, which only root's PATH leads to."""
-    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/sbin")
 
 
 def package(name: str, how: str = "'make setup' installs it") -> None:

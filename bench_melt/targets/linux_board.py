@@ -17,18 +17,22 @@ BOARD_STATE_FILES = (
     "/sys/class/hwmon/hwmon*/temp*_label",
     "/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_min_freq",
     "/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_max_freq",
+    "/var/lib/nvpmodel/status",
+    "/etc/nvpmodel.conf",
 )
 
 # nvpmodel: the power mode of a Jetson. jetson_clocks tells its state only to root, so it is read
 # from what it does: every core's lowest clock is its highest. vcgencmd: a Raspberry Pi's throttling
 ASK_TOOLS = (
-    "PATH=$PATH:/usr/sbin:/sbin; "
+    "PATH=$PATH:/sbin; "
     "for t in nvpmodel jetson_clocks vcgencmd; do command -v $t >/dev/null && echo has $t; done; "
     "command -v nvpmodel >/dev/null && nvpmodel -q 2>&1; "
     "command -v vcgencmd >/dev/null && vcgencmd get_throttled 2>&1; true"
 )
 
 _MODE = re.compile(r"NV Power Mode:\s*(\S+)")
+_MODE_NUMBER = re.compile(r"pmode:\s*(\d+)")
+_MODE_NAME = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>")
 _THROTTLED = re.compile(r"^throttled=(0x[0-9a-fA-F]+)", re.MULTILINE)
 _RELEASE = re.compile(r"# R(\d+) \(release\), REVISION: ([\d.]+)")
 
@@ -66,8 +70,8 @@ def board_info(info: MachineInfo, files: Files) -> MachineInfo:
 
 def board_state(state: State, files: Files, zones: Sequence[str], told: str) -> State:
     """Add hwmon's temperatures, the power mode and throttling; `told` is what ASK_TOOLS printed."""
-    mode = _MODE.search(told)
-    parts = [mode[1]] if mode else []
+    mode = _power_mode(files, told)
+    parts = [mode] if mode else []
     if "has jetson_clocks" in told.splitlines() and (pinned := _clocks_pinned(files)) is not None:
         parts.append(f"jetson_clocks {'on' if pinned else 'off'}")
     throttled = _THROTTLED.search(told)
@@ -92,6 +96,18 @@ def hwmon_temperatures(files: Files, zones: Sequence[str]) -> Mapping[str, float
         if -40 < value_c < 150 and any(fnmatchcase(name, zone) for zone in zones):
             found[name] = value_c
     return found
+
+
+def _power_mode(files: Files, told: str) -> str | None:
+    """Return what nvpmodel says; where it only answers root, what its files say."""
+    if found := _MODE.search(told):
+        return found[1]
+    number = _MODE_NUMBER.search(files.get("/var/lib/nvpmodel/status", ""))
+    if number is None:
+        return None
+    names = _MODE_NAME.findall(files.get("/etc/nvpmodel.conf", ""))
+    known = {int(key): str(name) for key, name in names}
+    return known.get(int(number[1]), f"mode {int(number[1])}")
 
 
 def _clocks_pinned(files: Files) -> bool | None:

@@ -101,5 +101,6 @@ def dies_with_us() -> list[str]:
     if tool is None or shell is None:
         return []
     # whoever was killed before the kernel was told is no parent any more
-    check = [shell, "-c", 'test "$PPID" = "$0" && exec "$@"', str(os.getpid())]
+    script = 'test "$PPID" = "$1" && shift && exec "$@"'
+    check = [shell, "-c", script, "start", str(os.getpid())]
     return [tool, "--pdeathsig", "TERM", "--", *check]

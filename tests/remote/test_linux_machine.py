@@ -15,6 +15,7 @@ from bench_melt.targets import linux_process
 from bench_melt.targets.linux import LinuxMachine
 from bench_melt.targets.machine import Deadline, TimeLimitError
 from tests.board_trees import orin_nano
+from tests.needs import without
 from tests.sshd import Sshd, gone, sshd
 from tinyengine.errors import DeviceError, UserError
 
@@ -89,19 +90,20 @@ def test_the_whole_group_ends_even_if_it_ignores_it(
     board: LinuxMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(linux_process, "_GRACE_S", 1)
-    words = f"group-{time.monotonic_ns()}"
-    line = f"trap '' TERM; sleep 1000.5 & echo ready; while :; do sleep 0.1; done; : {words}"
+    words, naps = f"group-{time.monotonic_ns()}", f"1000.{os.getpid()}"
+    line = f"trap '' TERM; sleep {naps} & echo ready; while :; do sleep 0.1; done; : {words}"
     process = board.start(["sh", "-c", line])
     process.wait_line("ready", Deadline(20))
     assert not gone(words, limit_s=0.0)
     process.kill()
     assert process.poll() == 128 + 9
-    assert gone(words) and gone("sleep\x001000.5")
+    assert gone(words) and gone(f"sleep\0{naps}")
 
 
 def test_without_a_sign_of_life_a_program_ends(
     server: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    without("bash")  # other shells cannot wait with a limit
     monkeypatch.setattr(linux_process, "_SILENCE_S", 1)
     with server.machine() as machine:
         machine.probe()
@@ -216,7 +218,7 @@ def test_stopping_twice_and_after(server: Sshd) -> None:
     with pytest.raises(DeviceError, match="machine 'board' is not connected"):
         machine.state()
     machine.probe()
-    machine.start(["sleep", "1000.25"])
+    machine.start(["sleep", f"2000.{os.getpid()}"])
     machine.stop()
     machine.stop()
-    assert gone("sleep\x001000.25")
+    assert gone(f"sleep\0002000.{os.getpid()}")

@@ -14,7 +14,10 @@ from bench_melt.targets.description import Connection, Description
 from bench_melt.targets.reach import make_machine
 from bench_melt.targets.ssh_errors import why
 from bench_melt.targets.ssh_link import SshLink
+from tests.bench_command import SUITE, bench_run
+from tests.board_suites import program
 from tests.sshd import Sshd, free_port, make_key, sshd
+from tests.tiny_gguf import write_tiny_gguf
 from tinyengine.errors import DeviceError, UserError
 
 
@@ -157,3 +160,28 @@ def test_a_machine_without_an_address() -> None:
     )
     with pytest.raises(UserError, match=r"machine 'x' has no address.*\[targets.connection\]"):
         make_machine(description)
+
+
+def test_what_the_command_says_of_boards(
+    server: Sshd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A suite's mistake is told before anything runs; a board that is away is a row."""
+    write_tiny_gguf(tmp_path / "tiny.gguf")
+    path, db = tmp_path / "suite.toml", tmp_path / "results.sqlite"
+    board = SUITE.replace('"local"', '"jetson_orin_nano"')
+    at = f'"jetson_orin_nano"\nconnection = {{ address = "127.0.0.1", port = {free_port()} }}'
+    program(tmp_path / "serve", "-c", "")
+    served = board.replace("n_gen = 2", 'runner = { kind = "server", program = "serve" }')
+    for text, code, words in (
+        (served, 1, "machine 'jetson_orin_nano' has no address"),
+        (board.replace('"jetson_orin_nano"', at), 1, "embedded runner serves on this computer"),
+        (
+            served.replace('"jetson_orin_nano"', at.replace("port", 'key_file = "no", port')),
+            1,
+            f"cannot read key file '{tmp_path / 'no'}'",
+        ),
+        (served.replace('"jetson_orin_nano"', at), 3, "refuses the connection: is sshd running"),
+    ):
+        path.write_text(text)
+        assert bench_run([str(path), "--db", str(db)]) == code
+        assert words in capsys.readouterr().err
