@@ -9,25 +9,26 @@ import hashlib
 import os
 import posixpath
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 
 from bench_melt.targets.adb import AdbServer, Phone, choose
 from bench_melt.targets.adb_shell import StandingShell
 from bench_melt.targets.android_files import files_of, info_from, properties_of, state_from
 from bench_melt.targets.android_process import FILE_BYTES, AndroidProcess
+from bench_melt.targets.base import StoppedAtExit
 from bench_melt.targets.description import Description
+from bench_melt.targets.forwards import Forwards
 from bench_melt.targets.linux_files import INFO_FILES, STATE_FILES
-from bench_melt.targets.machine import MachineInfo, Output, State, TimeLimitError
+from bench_melt.targets.machine import MachineInfo, Output, State
 from tinyengine.errors import DeviceError
 
 _HOME = "/data/local/tmp"  # what a relative staging folder is relative to
 _CUT = "--bench-melt--"
 
 
-class AndroidMachine:
+class AndroidMachine(StoppedAtExit):
     """Runs programs on a phone. Files are pushed once."""
 
     shares_files = False
@@ -44,7 +45,7 @@ class AndroidMachine:
         self._found: Phone | None = None
         self._hashes: dict[tuple[Path, int, int], str] = {}
         self._processes: list[AndroidProcess] = []
-        self._tunnels = contextlib.ExitStack()
+        self._tunnels = Forwards()
         self._meters: StandingShell | None = None
 
     def probe(self) -> MachineInfo:
@@ -130,26 +131,10 @@ class AndroidMachine:
         finally:
             process.kill()
 
-    @contextmanager
-    def tunnel(self, port: int) -> Iterator[str]:
-        """Forward a port of the phone; the forward goes with the block, or with stop().
-
-        Raises:
-            DeviceError: also in place of what fails in the block because the phone is gone.
-        """
-        stack, phone = contextlib.ExitStack(), self._phone()
-        address = stack.enter_context(phone.forward(port))
-        self._tunnels.push(stack)
-        try:
-            yield address
-        except TimeLimitError:
-            raise
-        except DeviceError as error:
-            if (lost := phone.lost("the use of a forward", str(error))) is not None:
-                raise lost from error
-            raise
-        finally:
-            stack.close()
+    def tunnel(self, port: int) -> AbstractContextManager[str]:
+        """Forward a port through adb; a loss of the phone in the block is called that."""
+        phone = self._phone()
+        return self._tunnels.keep(phone.forward(port), phone.lost)
 
     def state(self) -> State:
         """Return temperatures, clocks and the like, now."""
@@ -261,17 +246,6 @@ class AndroidMachine:
                 f"{sorted(allowed)} {told.stderr.strip()}".rstrip()
             )
         return mask
-
-    def __enter__(self) -> "AndroidMachine":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def _core_list(text: str) -> set[int]:

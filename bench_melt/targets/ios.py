@@ -4,20 +4,20 @@ iOS runs no program but installed apps, and pins none to cores: what the protoco
 is refused in words.
 """
 
-import contextlib
 import posixpath
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from bench_melt.models import file_sha256
+from bench_melt.targets.base import StoppedAtExit
 from bench_melt.targets.description import App, Description
+from bench_melt.targets.forwards import Forwards
 from bench_melt.targets.ios_list import choose_iphone
 from bench_melt.targets.ios_phone import IPhone, Launched, quiet, read_package
-from bench_melt.targets.machine import Deadline, MachineInfo, Output, State, TimeLimitError, Usage
+from bench_melt.targets.machine import Deadline, MachineInfo, Output, State, Usage
 from tinyengine.errors import DeviceError, UserError
 
 _LOOK_S = 1.0  # each look at the app is a request to the phone
@@ -26,7 +26,7 @@ _UNKNOWN_CODE = -1  # iOS does not tell how an app ended
 _VERSIONS = ("CFBundleVersion", "CFBundleShortVersionString")
 
 
-class IosMachine:
+class IosMachine(StoppedAtExit):
     """Runs one app."""
 
     shares_files = False
@@ -50,7 +50,7 @@ class IosMachine:
         self._staging = posixpath.join("Documents", description.staging)
         self._found: IPhone | None = None
         self._processes: list[AppProcess] = []
-        self._tunnels = contextlib.ExitStack()
+        self._tunnels = Forwards()
 
     def probe(self) -> MachineInfo:
         """Reach the iPhone, install the runner app if need be, and ask what it is."""
@@ -118,26 +118,10 @@ class IosMachine:
         """
         raise DeviceError(f"{self._phone().label}: iOS runs no commands, so not '{argv[0]}' either")
 
-    @contextmanager
-    def tunnel(self, port: int) -> Iterator[str]:
-        """Forward a port of the iPhone through usbmux.
-
-        Raises:
-            DeviceError: also in place of what fails in the block because the iPhone is gone.
-        """
-        stack, phone = contextlib.ExitStack(), self._phone()
-        address = stack.enter_context(phone.forward(port))
-        self._tunnels.push(stack)
-        try:
-            yield address
-        except TimeLimitError:
-            raise
-        except DeviceError as error:
-            if (lost := phone.lost("the use of a forward", str(error))) is not None:
-                raise lost from error
-            raise
-        finally:
-            stack.close()
+    def tunnel(self, port: int) -> AbstractContextManager[str]:
+        """Forward a port through usbmux; a loss of the iPhone in the block is called that."""
+        phone = self._phone()
+        return self._tunnels.keep(phone.forward(port), phone.lost)
 
     def state(self) -> State:
         """Return the battery's state; iOS tells nothing of clocks, memory or thermal pressure."""
@@ -190,17 +174,6 @@ class IosMachine:
         found, self._found = self._found, None
         if found is not None:
             found.close()
-
-    def __enter__(self) -> "IosMachine":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 class AppProcess:
