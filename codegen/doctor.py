@@ -30,10 +30,9 @@ _TOOLS = (
     ("gcc", "board 'host'", toolchain.HOST_PACKAGES),
     (f"{toolchain.ARM_PREFIX}gcc", "Cortex-M boards", toolchain.ARM_PACKAGES),
     ("qemu-system-arm", "boards 'qemu_*'", toolchain.QEMU_PACKAGES),
-    *(
-        (name, "phones with Android, and their tests", (name,))
-        for name in ("adb", "mksh", "toybox")
-    ),
+    ("adb", "phones with Android; tests/phone", ("adb",)),
+    ("mksh", "tests/phone: the shell of Android", ("mksh",)),
+    ("toybox", "tests/phone: its commands", ("toybox",)),
 )
 
 # data that Debian packages: good to have, nothing breaks without it
