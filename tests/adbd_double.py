@@ -54,7 +54,7 @@ class Adbd:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server = self._run(self._listen())
+        self._server = self._run(self._listen(0))
         self.port = self._server.sockets[0].getsockname()[1]
 
     @property
@@ -68,6 +68,10 @@ class Adbd:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
+    def come_back(self) -> None:
+        """Plug the phone in again."""
+        self._server = self._run(self._listen(self.port))
+
     def close(self) -> None:
         self.vanish()
         self._run(self._reap())
@@ -78,8 +82,8 @@ class Adbd:
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
-    async def _listen(self) -> asyncio.Server:
-        return await asyncio.start_server(self._connection, "127.0.0.1", 0)
+    async def _listen(self, port: int) -> asyncio.Server:
+        return await asyncio.start_server(self._connection, "127.0.0.1", port)
 
     async def _break(self) -> None:
         self._server.close()

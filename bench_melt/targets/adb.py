@@ -134,9 +134,14 @@ class AdbServer:
             for info in found
         )
 
-    def connect(self, address: str) -> str:
-        """Ask it to connect to a phone at HOST:PORT; return what it answers."""
+    def connect(self, address: str, *, again: bool) -> str:
+        """Ask it to connect to a phone at HOST:PORT; return what it answers.
+
+        again: it holds a connection that is broken.
+        """
         try:
+            if again:
+                self.client.disconnect(address)
             return str(self.client.connect(address, timeout=_START_S)).strip()
         except _FAILURES as error:
             return str(error)
@@ -298,8 +303,10 @@ def choose(server: AdbServer, wanted: str | None, machine: str) -> Phone:
         DeviceError: none, several and none named, or one that cannot be used; says what to do.
     """
     found = server.listed()
-    if wanted is not None and ":" in wanted and all(p.serial != wanted for p in found):
-        said = server.connect(wanted)
+    usable = any(p.serial == wanted and p.state != "offline" for p in found)
+    if wanted is not None and ":" in wanted and not usable:
+        # the server itself tries again only every ten seconds
+        said = server.connect(wanted, again=any(p.serial == wanted for p in found))
         found = server.listed()
         if all(p.serial != wanted for p in found):
             raise DeviceError(

@@ -5,7 +5,6 @@ as it is sold where that user may execute what it wrote.
 """
 
 import contextlib
-import hashlib
 import os
 import posixpath
 import shlex
@@ -19,6 +18,7 @@ from bench_melt.targets.android_files import files_of, info_from, properties_of,
 from bench_melt.targets.android_process import FILE_BYTES, AndroidProcess
 from bench_melt.targets.base import StoppedAtExit
 from bench_melt.targets.description import Description
+from bench_melt.targets.file_hashes import FileHashes
 from bench_melt.targets.forwards import Forwards
 from bench_melt.targets.linux_files import INFO_FILES, STATE_FILES
 from bench_melt.targets.machine import MachineInfo, Output, State
@@ -43,7 +43,7 @@ class AndroidMachine(StoppedAtExit):
         self._root = str(connection.root).rstrip("/")
         self._staging = posixpath.join(_HOME, description.staging)
         self._found: Phone | None = None
-        self._hashes: dict[tuple[Path, int, int], str] = {}
+        self._hashes = FileHashes()
         self._processes: list[AndroidProcess] = []
         self._tunnels = Forwards()
         self._meters: StandingShell | None = None
@@ -77,7 +77,7 @@ class AndroidMachine(StoppedAtExit):
         """
         phone = self._phone()
         mode = 0o755 if os.access(source, os.X_OK) else 0o644
-        size, digest = source.stat().st_size, self._hash(source)
+        size, digest = self._hashes.of(source)
         folder = posixpath.join(self._staging, digest[:16])
         goal = posixpath.join(folder, source.name)
         there = phone.script(f"stat -c '%s %a' {shlex.quote(goal)}")
@@ -187,15 +187,6 @@ class AndroidMachine(StoppedAtExit):
         """Return the command that prints files under their names; the shell expands patterns."""
         root = shlex.quote(self._root) if self._root else ""
         return f"head -v -c {FILE_BYTES} {' '.join(root + pattern for pattern in patterns)}"
-
-    def _hash(self, source: Path) -> str:
-        """Return a file's SHA-256, computed once as long as the file does not change."""
-        facts = source.stat()
-        key = (source.resolve(), facts.st_size, facts.st_mtime_ns)
-        if key not in self._hashes:
-            with source.open("rb") as file:
-                self._hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
-        return self._hashes[key]
 
     def _finish(self, goal: str, mode: int, digest: str) -> None:
         """Check what was pushed, and give it its name."""

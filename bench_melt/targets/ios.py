@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from bench_melt.models import file_sha256
 from bench_melt.targets.base import StoppedAtExit
 from bench_melt.targets.description import App, Description
+from bench_melt.targets.file_hashes import FileHashes
 from bench_melt.targets.forwards import Forwards
 from bench_melt.targets.ios_list import choose_iphone
 from bench_melt.targets.ios_phone import IPhone, Launched, quiet, read_package
@@ -51,6 +51,7 @@ class IosMachine(StoppedAtExit):
         self._found: IPhone | None = None
         self._processes: list[AppProcess] = []
         self._tunnels = Forwards()
+        self._hashes = FileHashes()
 
     def probe(self) -> MachineInfo:
         """Reach the iPhone, install the runner app if need be, and ask what it is."""
@@ -80,10 +81,11 @@ class IosMachine(StoppedAtExit):
         if source.suffix == ".ipa":
             self._install(source)
             return self._app.bundle
-        folder = posixpath.join(self._staging, file_sha256(source)[:16])
+        size, digest = self._hashes.of(source)
+        folder = posixpath.join(self._staging, digest[:16])
         path = posixpath.join(folder, source.name)
         phone = self._phone()
-        if phone.size_of(self._app.bundle, path) != source.stat().st_size:
+        if phone.size_of(self._app.bundle, path) != size:
             phone.put(self._app.bundle, source, path)
         return path
 

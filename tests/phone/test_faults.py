@@ -1,5 +1,6 @@
 """Phones that cannot be used, or that go away: what is said, and that nothing hangs."""
 
+import importlib.util
 import subprocess
 import sys
 import time
@@ -10,8 +11,11 @@ import pytest
 
 from bench_melt.targets.adb import AdbServer, Listed, choose
 from bench_melt.targets.android import AndroidMachine
+from bench_melt.targets.description import load_machine, machine_names
 from bench_melt.targets.machine import Deadline
+from bench_melt.targets.reach import make_machine
 from tests.adbd_double import Adbd
+from tests.needs import package
 from tests.phone_rig import (
     Server,
     describe,
@@ -20,7 +24,7 @@ from tests.phone_rig import (
     reached,
     start_server,
 )
-from tinyengine.errors import DeviceError
+from tinyengine.errors import DeviceError, UserError
 
 pytestmark = pytest.mark.phone
 
@@ -35,7 +39,7 @@ class Listing(AdbServer):
     def listed(self) -> tuple[Listed, ...]:
         return self._phones
 
-    def connect(self, address: str) -> str:
+    def connect(self, address: str, *, again: bool) -> str:
         return self._said
 
 
@@ -202,12 +206,15 @@ import sys, time
 from pathlib import Path
 from bench_melt.targets.adb import AdbServer
 from bench_melt.targets.android import AndroidMachine
+from tests.needs import package
 from tests.phone_rig import describe
 class Server: address = sys.argv[1]
 machine = AndroidMachine(describe(Server, Path(sys.argv[2]), sys.argv[3]))
 machine.probe()
 process = machine.start(["sh", "-c", "echo at $$; exec sleep 300"])
+from bench_melt.targets.description import load_machine, machine_names
 from bench_melt.targets.machine import Deadline
+from bench_melt.targets.reach import make_machine
 print(process.wait_line("at ", Deadline(20)), flush=True)
 time.sleep(300)
 """
@@ -224,3 +231,43 @@ def test_what_a_killed_harness_started_ends(server: Server, phone: Adbd) -> None
     while Path(f"/proc/{number}").exists() and time.monotonic() < end_s:
         time.sleep(0.01)
     assert not Path(f"/proc/{number}").exists()
+
+
+def test_a_phone_that_comes_back_is_used_again(server: Server, tmp_path: Path) -> None:
+    with plugged(server, make_phone(tmp_path / "device")) as phone:
+        with reached(server, phone) as machine:
+            phone.vanish()
+            with pytest.raises(DeviceError, match="is offline"):
+                machine.state()
+        phone.come_back()
+        with reached(server, phone) as machine:
+            assert machine.run(["echo", "here"]).stdout == "here\n"
+
+
+@pytest.mark.parametrize("name", [n for n in machine_names() if load_machine(n).kind != "linux"])
+def test_every_description_of_a_phone_becomes_a_machine(name: str) -> None:
+    package("pymobiledevice3")
+    description = load_machine(name)
+    machine = make_machine(description)
+    assert machine.name == name and machine.shares_files == (description.kind == "local")
+    numbers = {core for group in description.cores.values() for core in group}
+    assert numbers == set(range(len(numbers)))  # every core is in a group
+
+
+def test_a_kind_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for name, message in (
+        (
+            "pixel_8",
+            "needs the python package 'adbutils': pip install 'tinyengine-mcu\\[android\\]'",
+        ),
+        ("iphone_14_pro", "'pymobiledevice3': pip install 'tinyengine-mcu\\[ios\\]'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            make_machine(load_machine(name))
+
+
+def test_a_file_that_cannot_be_read(server: Server, phone: Adbd, tmp_path: Path) -> None:
+    told = pytest.raises(UserError, match="cannot read '.*none': No such file")
+    with reached(server, phone) as machine, told:
+        machine.deploy(tmp_path / "none")
