@@ -21,6 +21,7 @@ _HOST, _PORT = "127.0.0.1", 5037
 _ANSWER_S = 10.0
 _START_S = 20.0
 _LEAVE_S = 1.0  # how long a phone that was unplugged may still be listed
+_FORGET_S = 5.0  # how long the server may still know a connection that was given up
 _GLANCE_S = 0.3  # likewise, where it most likely is there
 _FAILURES = (AdbError, OSError, EOFError)
 
@@ -303,11 +304,8 @@ def choose(server: AdbServer, wanted: str | None, machine: str) -> Phone:
         DeviceError: none, several and none named, or one that cannot be used; says what to do.
     """
     found = server.listed()
-    usable = any(p.serial == wanted and p.state != "offline" for p in found)
-    if wanted is not None and ":" in wanted and not usable:
-        # the server itself tries again only every ten seconds
-        said = server.connect(wanted, again=any(p.serial == wanted for p in found))
-        found = server.listed()
+    if wanted is not None and ":" in wanted and not _is_there(found, wanted):
+        said, found = _connect(server, wanted, found)
         if all(p.serial != wanted for p in found):
             raise DeviceError(
                 f"machine '{machine}': cannot connect to '{wanted}': {said}; is wireless debugging "
@@ -317,6 +315,27 @@ def choose(server: AdbServer, wanted: str | None, machine: str) -> Phone:
     if problem := phone.problem():
         raise DeviceError(f"phone '{phone.serial}' (machine '{machine}') {problem}")
     return Phone(server, phone.serial, machine)
+
+
+def _is_there(found: Sequence[Listed], wanted: str) -> bool:
+    return any(p.serial == wanted and p.state != "offline" for p in found)
+
+
+def _connect(
+    server: AdbServer, wanted: str, found: tuple[Listed, ...]
+) -> tuple[str, tuple[Listed, ...]]:
+    """Connect to a phone by its address; return the server's answer and what it lists then.
+
+    A broken connection is given up first: the server itself tries again only every ten seconds. It
+    forgets one a moment after it said so, hence several attempts.
+    """
+    end_s = time.monotonic() + _FORGET_S
+    while True:
+        said = server.connect(wanted, again=any(p.serial == wanted for p in found))
+        found = server.listed()
+        if _is_there(found, wanted) or "already" not in said or time.monotonic() > end_s:
+            return said, found
+        time.sleep(0.1)
 
 
 def _pick(server: AdbServer, found: Sequence[Listed], wanted: str | None, machine: str) -> Listed:
