@@ -17,7 +17,7 @@ from tinyengine.errors import DeviceError
 _POLL_S = 0.005
 _END_S = 0.5  # how much later than its connection a process may be seen to end
 _KILLED = (-9, 137)  # as subprocess tells SIGKILL, and as a shell does
-_PORTS = (20_000, 40_000)  # of the target: below what systems hand out themselves
+_PORTS = (20_000, 32_000)  # of the target: below what Linux hands out itself (32768 and up)
 _EMBEDDED_STAGES = ("process", "import", "load")
 
 
@@ -61,9 +61,10 @@ def serve(bench: Bench, runner: LlmRunner, *, parallel: int = 1) -> Iterator[Ser
         finally:
             client.close()
         return
-    model = bench.machine.deploy(bench.model.path)
     port = runner.port or secrets.choice(range(*_PORTS))
-    argv = _argv(bench, runner, model, port, parallel)
+    with bench.deadline.paused():  # a large model takes its time to the machine, once
+        model = bench.machine.deploy(bench.model.path)
+        argv = _argv(bench, runner, model, port, parallel)
     with ExitStack() as stack:
         started_s = time.perf_counter()
         process = bench.machine.start(argv, cores=bench.cores)
