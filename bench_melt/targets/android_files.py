@@ -3,6 +3,7 @@
 Whatever is absent, refused or nonsense is None: phones differ in what they let the shell see.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ _TEMPERATURE = re.compile(
     r"Temperature\{mValue=([^,]+), mType=(-?\d+), mName=([^,]+), mStatus=\d+\}"
 )
 _GPU = re.compile(r"^GLES: (.+)$", re.MULTILINE)
-_CHARGING = {2: True, 3: False, 4: False, 5: True}  # BatteryManager: 1 is "unknown"
+_CHARGING = {"2": True, "3": False, "4": False, "5": True}  # BatteryManager: 1 is "unknown"
 _SENSIBLE_C = (-40.0, 150.0)
 _NO_DEGREES = ("6", "7", "8")  # TemperatureType: voltage, current and charge of the battery
 
@@ -89,7 +90,7 @@ def state_from(
         battery_percent=100 * level / scale if level is not None and scale else None,
         # some phones have no counter and say 0 or less
         battery_mah=charge_uah / 1000 if charge_uah and charge_uah > 0 else known.battery_mah,
-        charging=_CHARGING.get(int(_number(told.get("status")) or 0)),
+        charging=_CHARGING.get(told.get("status", "")),
     )
 
 
@@ -108,7 +109,6 @@ def _temperatures(
         if value_c is not None and kind not in _NO_DEGREES:
             found.append((name.strip(), value_c))
     for name, value_c in found:
-        # not a number compares false
         sensible = _SENSIBLE_C[0] < value_c < _SENSIBLE_C[1]
         if sensible and any(fnmatchcase(name, zone) for zone in zones):
             yield name, value_c
@@ -127,6 +127,7 @@ def _fields(text: str) -> dict[str, str]:
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text) if text is not None else None
+        value = float(text) if text is not None else math.nan
     except ValueError:
         return None
+    return value if math.isfinite(value) else None

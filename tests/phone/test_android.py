@@ -156,7 +156,10 @@ def test_memory_and_time_of_a_process(server: Server, phone: Adbd) -> None:
         assert process.usage() == usage and process.poll() == 128 + 15
 
 
-def test_kill_ends_the_whole_group(server: Server, phone: Adbd, tmp_path: Path) -> None:
+def test_kill_ends_the_whole_group(
+    server: Server, phone: Adbd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench_melt.targets.android_process._END_S", 0.3)
     # the shell ignores the polite signal, its child would survive it
     tool = program(tmp_path, "trap '' TERM; sleep 300 & echo child $!; wait; wait")
     with reached(server, phone) as machine:
