@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench_melt.meters.ios import IosBatteryMeter
 from bench_melt.targets.description import App, Connection, Description
 from bench_melt.targets.ios import IosMachine
 from tests.needs import package
@@ -223,3 +224,10 @@ def test_a_package_that_is_none(iphone: Usbmuxd, tmp_path: Path) -> None:
         ):
             with pytest.raises(UserError, match=message):
                 machine.deploy(path)
+
+
+def test_the_battery_as_a_meter(iphone: Usbmuxd) -> None:
+    with machine_for(iphone) as machine:
+        meter = IosBatteryMeter(machine.battery)
+        assert meter.read() == (1_700_000_000.0, 4.012, 0.512)
+        assert meter.read() is None  # the phone has not refreshed it

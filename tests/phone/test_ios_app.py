@@ -283,8 +283,6 @@ def test_a_suite_over_an_iphone(
     ipa = ipa_at(tmp_path).name
     text = SUITE.format(udid=UDID, server=iphone.address, ipa=ipa)
     (tmp_path / "suite.toml").write_text(text)
-    # the model goes before the program: the app must be there by then
-    iphone.phone.apps[BUNDLE] = {"CFBundleVersion": "0"}
     suite = load_suite(tmp_path / "suite.toml")
     with open_store(f"sqlite:///{tmp_path / 'r.db'}", create=True) as store:
         watcher = Quiet()

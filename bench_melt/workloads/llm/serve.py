@@ -63,8 +63,9 @@ def serve(bench: Bench, runner: LlmRunner, *, parallel: int = 1) -> Iterator[Ser
         return
     port = runner.port or secrets.choice(range(*_PORTS))
     with bench.deadline.paused():  # a large model takes its time to the machine, once
+        program = _program(bench, runner)  # first: where it is an app, the model goes into that
         model = bench.machine.deploy(bench.model.path)
-        argv = _argv(bench, runner, model, port, parallel)
+    argv = _argv(runner, program, model, port, parallel)
     with ExitStack() as stack:
         started_s = time.perf_counter()
         process = bench.machine.start(argv, cores=bench.cores)
@@ -126,7 +127,22 @@ def _client(bench: Bench, runner: LlmRunner, address: str) -> Client:
     return Client(address, bench.deadline, path=runner.path, model=runner.api_model)
 
 
-def _argv(bench: Bench, runner: LlmRunner, model: str, port: int, parallel: int) -> Sequence[str]:
+def _program(bench: Bench, runner: LlmRunner) -> Sequence[str]:
+    """Have the runner on the machine; return the words that call it."""
+    if runner.kind != "embedded":
+        return [bench.machine.deploy(resolve(Path(str(runner.program)), bench.folder))]
+    if not bench.machine.shares_files:
+        raise DeviceError(
+            f"the embedded runner serves on this computer only, not on '{bench.machine.name}'; "
+            "use kind = 'llama-server' with a program for its processor "
+            "('bench-melt runner build')"
+        )
+    return [sys.executable, "-m", "bench_melt.runners.embedded"]
+
+
+def _argv(
+    runner: LlmRunner, program: Sequence[str], model: str, port: int, parallel: int
+) -> Sequence[str]:
     sizes = {
         "threads": runner.threads,
         # llama.cpp shares the context between the slots
@@ -137,21 +153,14 @@ def _argv(bench: Bench, runner: LlmRunner, model: str, port: int, parallel: int)
         "gpu-layers": runner.gpu_layers,
     }
     if runner.kind == "embedded":
-        if not bench.machine.shares_files:
-            raise DeviceError(
-                f"the embedded runner serves on this computer only, not on '{bench.machine.name}'; "
-                "use kind = 'llama-server' with a program for its processor "
-                "('bench-melt runner build')"
-            )
         options = [word for name, n in sizes.items() for word in (f"--{name}", str(n))]
-        return [sys.executable, "-m", "bench_melt.runners.embedded", model, *options]
-    program = bench.machine.deploy(resolve(Path(str(runner.program)), bench.folder))
+        return [*program, model, *options]
     if runner.kind == "server":
         filled = {"model": model, "port": str(port), "threads": str(runner.threads)}
-        return [program, *(_filled(argument, filled) for argument in runner.args)]
+        return [*program, *(_filled(argument, filled) for argument in runner.args)]
     options = [word for name, n in sizes.items() for word in (_LLAMA_SERVER[name], str(n))]
     fixed = ["--host", "127.0.0.1", "--port", str(port), "--no-warmup"]
-    return [program, "--model", model, *fixed, *options, *runner.args]
+    return [*program, "--model", model, *fixed, *options, *runner.args]
 
 
 _LLAMA_SERVER = {
