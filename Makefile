@@ -12,11 +12,13 @@ STAMP := $(VENV)/.installed
 TOOLS := $(VENV)/.tools-installed
 STAMP126 := $(VENV126)/.installed
 # what another choice of extras would change: make EXTRAS=dev setup
-EXTRAS := dev,data,litert,llm,report
+EXTRAS := dev,data,litert,llm,report,ssh,android,ios
 # PyTorch, which its tests compare with, may be several GB: installed where a missing tool is a
 # failure, elsewhere by hand: CONTRIBUTING.md
 TORCH := $(VENV)/.torch-installed
 TORCH_VERSION := 2.13.*
+# what 'doctor --install' installs only there: servers that tests talk to
+CI_TOOLS := $(if $(filter 1 true yes,$(CI)),sshd)
 PYTEST_JOBS := 2
 
 .DEFAULT_GOAL := help
@@ -42,7 +44,7 @@ $(TORCH): $(STAMP)
 
 # cheap when all is there; where nothing may be installed it says what is missing and goes on
 tools: $(STAMP)
-	@missing=; for tool in gcc arm-none-eabi-gcc qemu-system-arm; do \
+	@missing=; PATH=$$PATH:/sbin; for tool in gcc arm-none-eabi-gcc qemu-system-arm $(CI_TOOLS); do \
 	    command -v $$tool >/dev/null || missing=yes; done; \
 	if [ -n "$$missing" ] || [ ! -f $(TOOLS) ]; then \
 	    if $(BIN)/tinyengine-codegen doctor --install >/dev/null; then touch $(TOOLS); \

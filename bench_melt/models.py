@@ -42,7 +42,9 @@ def load_model_file(path: Path, quantisation: str | None) -> ModelFile:
         UserError: no such file, of no known format, broken, or of another quantisation.
     """
     if not path.is_file():
-        raise UserError(f"there is no model file '{path}'")
+        folder = path.parent
+        there = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
+        raise UserError(f"there is no model file '{path}'{nearest(path.name, there)}")
     with path.open("rb") as file:
         magic = file.read(8)
     if magic.startswith(_MAGIC):

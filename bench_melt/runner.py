@@ -248,7 +248,8 @@ def _limited(work: Callable[[], Results], bench: Bench, settings: "_Limits") -> 
 
     thread = threading.Thread(target=guarded, daemon=True, name="workload")
     thread.start()
-    thread.join(settings.time_limit_s + 1.0)
+    while thread.is_alive() and (left_s := bench.deadline.left_s() + 1.0) > 0:
+        thread.join(left_s)  # the deadline may have stood still meanwhile
     if thread.is_alive():
         bench.deadline.cancel()
         bench.machine.stop()

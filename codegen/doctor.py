@@ -2,7 +2,9 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ _TOOLS = (
     ("gcc", "board 'host'", toolchain.HOST_PACKAGES),
     (f"{toolchain.ARM_PREFIX}gcc", "Cortex-M boards", toolchain.ARM_PACKAGES),
     ("qemu-system-arm", "boards 'qemu_*'", toolchain.QEMU_PACKAGES),
+    ("adb", "phones with Android; tests/phone", ("adb",)),
+    ("mksh", "tests/phone: the shell of Android", ("mksh",)),
+    ("toybox", "tests/phone: its commands", ("toybox",)),
 )
 
 # data that Debian packages: good to have, nothing breaks without it
@@ -49,6 +54,7 @@ _PACKAGES = (
     ("sklearn", "scikit-learn", "extra 'data'"),
     ("skimage", "scikit-image", "extra 'data'"),
     ("seglearn", "seglearn", "extra 'data'"),
+    ("asyncssh", "asyncssh", "extra 'ssh': boards with Linux"),
     ("ortools", "ortools", "extra 'cp-sat': compile --arena cp-sat"),
     ("platformio", "platformio", "extra 'platformio'"),
 )
@@ -56,7 +62,7 @@ _PACKAGES = (
 
 def examine_tools() -> tuple[Finding, ...]:
     """Return the outside programs, found or missing."""
-    findings = [_tool(*row) for row in _TOOLS]
+    findings = [*(_tool(*row) for row in _TOOLS), _ssh_server()]
     arm = toolchain.find_tool(f"{toolchain.ARM_PREFIX}gcc")
     if arm is not None:
         version = "present" if toolchain.has_newlib(arm) else None
@@ -87,6 +93,21 @@ def _tool(name: str, needed_for: str, packages: tuple[str, ...]) -> Finding:
     tool = toolchain.find_tool(name)
     version, where = (tool.version, str(tool.path)) if tool else (None, "")
     return Finding(name, version, where, needed_for, packages)
+
+
+def _ssh_server() -> Finding:
+    """Return the server of tests/remote. It is offered where a missing tool fails: elsewhere its
+    Debian package would start a service that the owner of a desk may not want.
+    """
+    in_ci = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+    packages = ("openssh-server",) if in_ci else ()
+    # it stands where only root's PATH leads
+    found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/sbin")
+    if found is None:
+        return Finding("sshd", None, "", "tests/remote: openssh-server, by hand", packages)
+    answer = toolchain.run_tool([found, "-V"], timeout_s=20)
+    lines = (line for line in answer.stderr.splitlines() if "OpenSSH" in line)
+    return Finding("sshd", next(lines, "present"), found, "tests/remote", packages)
 
 
 def _data(name: str) -> Finding:

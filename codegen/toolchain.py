@@ -62,7 +62,9 @@ def find_tool(name: str) -> Tool | None:
         answer = run_tool([found, "--version"], timeout_s=20)
     except UserError:
         return None
-    lines = (answer.stdout or answer.stderr).strip().splitlines()
+    # some have no such option, and complain
+    said = (answer.stdout or answer.stderr) if answer.returncode == 0 else ""
+    lines = said.strip().splitlines()
     return Tool(name, Path(found), lines[0] if lines else "unknown")
 
 

@@ -1,5 +1,6 @@
 """`bench-melt run SUITE.toml`: measure every cell of a suite, whatever fails on the way."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -48,14 +49,14 @@ def command(
 
 
 class _Shown:
-    """Says on stderr what runs and how it ended."""
+    """Says on stderr what runs and how it ended; where that cannot be written, rows go on."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, markup=False)
 
     def begin(self, cell: Cell, done: int, total: int) -> None:
         """Say which repetition starts."""
-        self._console.print(
+        self._say(
             f"[{done + 1}/{total}] {cell.target.name} {cell.model.name} {cell.workload.name} "
             f"#{cell.repetition}",
             end=" ... ",
@@ -64,4 +65,8 @@ class _Shown:
     def end(self, row: Row) -> None:
         """Say how it ended."""
         outcome = row.outcome
-        self._console.print(outcome.reason or f"ok, {outcome.duration_s:.1f} s", soft_wrap=True)
+        self._say(outcome.reason or f"ok, {outcome.duration_s:.1f} s")
+
+    def _say(self, text: str, end: str = "\n") -> None:
+        with contextlib.suppress(OSError):  # a log on a full disk
+            self._console.print(text, end=end, soft_wrap=True)
