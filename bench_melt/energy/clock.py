@@ -27,6 +27,10 @@ class Clock:
         """Return times of the events' clock in the meter's."""
         return event_s + self.offset_s + (self.drift or 0.0) * (event_s - self.reference_s)
 
+    def at_meter(self, event_s: float) -> float:
+        """Return one time of the events' clock in the meter's."""
+        return event_s + self.offset_s + (self.drift or 0.0) * (event_s - self.reference_s)
+
     def to_events(self, meter_s: Floats) -> Floats:
         """Return times of the meter's clock in the events'."""
         rate = 1.0 + (self.drift or 0.0)
