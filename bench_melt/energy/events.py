@@ -71,6 +71,7 @@ def read_events(path: Path) -> Events:
         for line, fields in rows:
             where = f"events '{path}' line {line}"
             time_s, phase, edge = (fields[name].strip() for name in COLUMNS)
+            edge = edge.lower()
             if edge not in ("start", "end"):
                 raise UserError(f"{where}: edge is '{edge}'; it must be 'start' or 'end'")
             if not phase:
@@ -105,7 +106,7 @@ def pair(events: list[Event], where: str = "events") -> Events:
     only_starts = all(e.edge == "start" for e in events if e.phase == SYNC)
     spans: list[tuple[Event, Event]] = []
     running: dict[str, Event] = {}
-    for event in sorted(events, key=lambda e: (e.time_s, e.line)):
+    for event in _in_order(events):
         name = event.phase
         if name == SYNC and only_starts:
             continue
@@ -135,6 +136,20 @@ def pair(events: list[Event], where: str = "events") -> Events:
         tuple(sorted(phases, key=lambda p: p.start_s)),
         tuple(sorted(marks, key=lambda m: m.start_s)),
     )
+
+
+def _in_order(events: list[Event]) -> list[Event]:
+    """Return them by time; of a phase that ends when it starts anew, the end comes first."""
+    later = sorted(events, key=lambda e: (e.time_s, e.line))
+    ordered: list[Event] = []
+    open_now: set[str] = set()
+    for _, group in itertools.groupby(later, key=lambda e: e.time_s):
+        same = list(group)
+        same.sort(key=lambda e: (e.edge == "end") != (e.phase in open_now))
+        for event in same:
+            (open_now.add if event.edge == "start" else open_now.discard)(event.phase)
+        ordered += same
+    return ordered
 
 
 def _check_apart(spans: list[tuple[Event, Event]], where: str) -> None:

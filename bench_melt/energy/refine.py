@@ -41,7 +41,7 @@ def refine(power: Power, error_s: Floats, events: Events, clock: Clock) -> tuple
     event_s, meter_s = [], []
     for i in chosen:
         sure = error_s[np.searchsorted(power.time_s, expected_s[i]) - 2 :][:5]
-        if window_s[i] < 3 * power.step_s or not len(sure) or sure.max() > least_s:
+        if window_s[i] < 2 * power.step_s or not len(sure) or sure.max() > least_s:
             continue
         edge = power.edge_near(float(expected_s[i]), float(window_s[i]), float(window_s[i]), 2)
         if edge is not None and edge.clarity > _CLEAR:

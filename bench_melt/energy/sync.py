@@ -31,6 +31,9 @@ _EDGE_WINDOW_S = 0.05
 _BLOCK_EDGES = 128  # of a long log, so many edges at so many places are compared
 _BLOCKS = 8
 
+_WAYS = 16  # combinations of edges that are tried where those of a mark disagree
+
+_Way = tuple[list[tuple[float, Edge]], str]
 Choice = tuple[float | None, ...]  # a place for each mark; None: it is not there
 
 
@@ -159,8 +162,7 @@ def _predicted(
     found = []
     for shape, place in zip(shapes, places, strict=True):
         for at_s, likeness in zip(place.time_s[:_TRUSTED], place.quality, strict=False):
-            own, _ = _edges_of(power, shape, float(at_s))
-            if own:
+            for own, _ in _edges_of(power, shape, float(at_s)):
                 ahead_s = own[0][1].time_s - own[0][0]
                 choice = tuple(other.start_s + ahead_s for other in shapes)
                 like = float(likeness)
@@ -276,21 +278,39 @@ def _line_found(
     likeness: float,
     window_s: float = _EDGE_WINDOW_S,
 ) -> _Found | None:
-    """Refine a choice of places to edges, and score it: 1 is best.
+    """Refine a choice of places to edges, and score it; None without an edge.
+
+    Where the two edges of a mark disagree, either may be the true one (samples may be lost right
+    there): all combinations are tried, and the one that scores best counts.
+    """
+    options = [
+        [(index, *way) for way in _edges_of(power, shape, place_s, window_s)]
+        for index, (shape, place_s) in enumerate(zip(shapes, choice, strict=True))
+        if place_s is not None
+    ]
+    found = []
+    for ways in itertools.islice(itertools.product(*(way for way in options if way)), _WAYS):
+        edges = tuple((index, at_s, edge) for index, own, _ in ways for at_s, edge in own)
+        notes = tuple(note for _, _, note in ways if note)
+        one = _scored(power, shapes, blocks_s, edges, notes, likeness) if edges else None
+        found += [one] if one else []
+    return max(found, key=lambda one: one.score, default=None)
+
+
+def _scored(
+    power: Power,
+    shapes: list[Shape],
+    blocks_s: list[Floats],
+    edges: tuple[tuple[int, float, Edge], ...],
+    notes: tuple[str, ...],
+    likeness: float,
+) -> _Found | None:
+    """Score edges: 1 is best. None where they lie on no line that a clock may have.
 
     The score is the mean of how much the places look like the marks, how clear the edges are, and
     how much of the power around the log's events these explain.
     """
-    edges: list[tuple[int, float, Edge]] = []
-    notes: list[str] = []
-    for index, (shape, place_s) in enumerate(zip(shapes, choice, strict=True)):
-        if place_s is not None:
-            own, note = _edges_of(power, shape, place_s, window_s)
-            edges += [(index, time_s, edge) for time_s, edge in own]
-            notes += [note] if note else []
-    if not edges:
-        return None
-    clock = _clock_through(edges, float(blocks_s[0][1]))
+    clock = _clock_through(list(edges), float(blocks_s[0][1]))
     if abs(clock.drift or 0.0) > DRIFT_MAX:
         return None
     explained = power.explained([clock.to_meter(block) for block in blocks_s])
@@ -300,21 +320,22 @@ def _line_found(
     # a mark is a load, not a pause; constant power between edges tells the two not apart
     loads = [(edge.height_w > 0) == (at_s == shapes[k].start_s) for k, at_s, edge in edges]
     odd += 0.1 * (1 - sum(loads) / len(loads))
-    return _Found(tuple(edges), (explained + clarity + likeness) / 3 * seen - odd, tuple(notes))
+    return _Found(edges, (explained + clarity + likeness) / 3 * seen - odd, notes)
 
 
 def _edges_of(
     power: Power, shape: Shape, place_s: float, window_s: float = _EDGE_WINDOW_S
-) -> tuple[list[tuple[float, Edge]], str]:
-    """Return the edges of a mark near a place, each with its time in the events' clock.
+) -> list[_Way]:
+    """Return the edges of a mark near a place, each with its time in the events' clock, and a note.
 
-    Both where they are as far apart as the log says and of opposite sign; else the clearer one: the
-    load may stay after the mark, or begin unseen after a phase of the same power.
+    Both where they are as far apart as the log says and of opposite sign. Else either alone, the
+    clearer one first: the load may stay after the mark, or begin unseen after a phase of the same
+    power.
     """
     window_s = max(window_s, 12 * power.step_s)
     if not shape.during_s:
         edge = power.edge_near(place_s, min(shape.before_s, window_s), min(shape.after_s, window_s))
-        return ([(shape.start_s, edge)] if edge else []), ""
+        return [([(shape.start_s, edge)], "")] if edge else []
     inner_s = min(0.6 * shape.during_s, window_s)
     log_end_s = shape.start_s + shape.during_s
     start = _edge(power, place_s, min(shape.before_s, window_s), inner_s)
@@ -322,22 +343,23 @@ def _edges_of(
     end = _edge(power, end_s, inner_s, min(shape.after_s, window_s))
     if start is None or end is None:
         alone = [(shape.start_s, start)] if start else [(log_end_s, end)] if end else []
-        return alone, ""
+        return [(alone, "")] if alone else []
     width_s = end.time_s - start.time_s
     opposite = -2.0 < end.height_w / start.height_w < -0.5
     if abs(width_s - shape.during_s) <= max(3 * power.step_s, 0.02 * shape.during_s):
         likely = opposite or min(start.clarity, end.clarity) > _GOOD
         if likely:
-            return [(shape.start_s, start), (log_end_s, end)], ""
+            return [([(shape.start_s, start), (log_end_s, end)], "")]
     note = ""
     if opposite and min(start.clarity, end.clarity) > _GOOD:
         note = (
             f"the load step of the sync mark at {shape.start_s:.9g} s lasts {width_s:.6f} s in the "
             f"recording, {shape.during_s:.6f} s in the log"
         )
+    ways: list[_Way] = [([(shape.start_s, start)], note), ([(log_end_s, end)], note)]
     if end.clarity * abs(end.height_w) > 2 * start.clarity * abs(start.height_w):
-        return [(log_end_s, end)], note
-    return [(shape.start_s, start)], note
+        ways.reverse()
+    return ways
 
 
 def _edge(power: Power, at_s: float, before_s: float, after_s: float) -> Edge | None:
