@@ -31,6 +31,8 @@ _EDGE_WINDOW_S = 0.05
 _BLOCK_EDGES = 128  # of a long log, so many edges at so many places are compared
 _BLOCKS = 8
 
+_MISSING = 0.2
+_EXACT_STEPS = 1.5  # by which a mark may be off that nothing was lost of
 _WAYS = 16  # combinations of edges that are tried where those of a mark disagree
 
 _Way = tuple[list[tuple[float, Edge]], str]
@@ -307,8 +309,9 @@ def _scored(
 ) -> _Found | None:
     """Score edges: 1 is best. None where they lie on no line that a clock may have.
 
-    The score is the mean of how much the places look like the marks, how clear the edges are, and
-    how much of the power around the log's events these explain.
+    The score is the mean of how much the places look like the marks, how clear the edges are, and,
+    counted twice, how much of the power around the log's events these explain. Edges that a mark
+    should have and has not cost some of it.
     """
     clock = _clock_through(list(edges), float(blocks_s[0][1]))
     if abs(clock.drift or 0.0) > DRIFT_MAX:
@@ -320,7 +323,9 @@ def _scored(
     # a mark is a load, not a pause; constant power between edges tells the two not apart
     loads = [(edge.height_w > 0) == (at_s == shapes[k].start_s) for k, at_s, edge in edges]
     odd += 0.1 * (1 - sum(loads) / len(loads))
-    return _Found(edges, (explained + clarity + likeness) / 3 * seen - odd, notes)
+    wanted = sum(2 if shape.during_s else 1 for shape in shapes)
+    odd += _MISSING * (1 - len(edges) / wanted)
+    return _Found(edges, (2 * explained + clarity + likeness) / 4 * seen - odd, notes)
 
 
 def _edges_of(
@@ -349,14 +354,17 @@ def _edges_of(
     if abs(width_s - shape.during_s) <= max(3 * power.step_s, 0.02 * shape.during_s):
         likely = opposite or min(start.clarity, end.clarity) > _GOOD
         if likely:
-            return [([(shape.start_s, start), (log_end_s, end)], "")]
+            ways: list[_Way] = [([(shape.start_s, start), (log_end_s, end)], "")]
+            if abs(width_s - shape.during_s) > _EXACT_STEPS * power.step_s:
+                ways += [([(shape.start_s, start)], ""), ([(log_end_s, end)], "")]
+            return ways
     note = ""
     if opposite and min(start.clarity, end.clarity) > _GOOD:
         note = (
             f"the load step of the sync mark at {shape.start_s:.9g} s lasts {width_s:.6f} s in the "
             f"recording, {shape.during_s:.6f} s in the log"
         )
-    ways: list[_Way] = [([(shape.start_s, start)], note), ([(log_end_s, end)], note)]
+    ways = [([(shape.start_s, start)], note), ([(log_end_s, end)], note)]
     if end.clarity * abs(end.height_w) > 2 * start.clarity * abs(start.height_w):
         ways.reverse()
     return ways
