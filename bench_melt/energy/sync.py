@@ -32,6 +32,7 @@ _BLOCK_EDGES = 128  # of a long log, so many edges at so many places are compare
 _BLOCKS = 8
 
 _MISSING = 0.2
+_SPREAD = 0.1
 _EXACT_STEPS = 1.5  # by which a mark may be off that nothing was lost of
 _WAYS = 16  # combinations of edges that are tried where those of a mark disagree
 
@@ -177,7 +178,7 @@ def _places(power: Power, shape: Shape, within_s: float) -> _Places:
     """Return the places that look like the mark, the best of every neighbourhood."""
     length_s = shape.during_s or min(shape.before_s, shape.after_s)
     stride = max(1, int(min(length_s / 10, _EDGE_WINDOW_S / 4) / power.step_s))
-    at_s = power.time_s[::stride]
+    at_s = _grid(power.time_s, stride, shape.during_s)
     at_s = at_s[np.abs(at_s - shape.start_s) <= within_s]
     if not len(at_s):
         return _Places(np.empty(0), np.empty(0))
@@ -202,6 +203,18 @@ def _places(power: Power, shape: Shape, within_s: float) -> _Places:
     quality = np.where(seen & (ratio > _SIGNIFICANT), share**2 * np.sqrt(contrast), 0.0)
     far = np.minimum(np.abs(at_s - shape.start_s) / 100.0, 1.0)
     return _peaks(at_s, quality * (1 - 0.1 * far), max(length_s / 4, 3 * stride * power.step_s))
+
+
+def _grid(time_s: Floats, stride: int, during_s: float) -> Floats:
+    """Return every so many times; more of them where a mark begins or ends with the recording."""
+    fine = max(1, stride // 16)
+    last = int(time_s.searchsorted(time_s[-1] - during_s))
+    index = (
+        np.arange(0, len(time_s), stride),
+        np.arange(0, min(2 * stride, len(time_s)), fine),
+        np.arange(max(last - 2 * stride, 0), min(last + 1, len(time_s)), fine),
+    )
+    return time_s[np.unique(np.concatenate(index))]
 
 
 def _peaks(at_s: Floats, quality: Floats, apart_s: float) -> _Places:
@@ -311,7 +324,7 @@ def _scored(
 
     The score is the mean of how much the places look like the marks, how clear the edges are, and,
     counted twice, how much of the power around the log's events these explain. Edges that a mark
-    should have and has not cost some of it.
+    should have and has not cost some of it, and so do edges that lie off the line.
     """
     clock = _clock_through(list(edges), float(blocks_s[0][1]))
     if abs(clock.drift or 0.0) > DRIFT_MAX:
@@ -324,6 +337,7 @@ def _scored(
     loads = [(edge.height_w > 0) == (at_s == shapes[k].start_s) for k, at_s, edge in edges]
     odd += 0.1 * (1 - sum(loads) / len(loads))
     wanted = sum(2 if shape.during_s else 1 for shape in shapes)
+    odd += _SPREAD * min(clock.residual_rms_s / (3 * power.step_s), 1.0)
     odd += _MISSING * (1 - len(edges) / wanted)
     return _Found(edges, (2 * explained + clarity + likeness) / 4 * seen - odd, notes)
 
