@@ -14,6 +14,7 @@ from tinyengine.errors import UserError
 
 COLUMNS = ("time_s", "phase", "edge")
 SYNC = "sync"
+_ROUNDING_S = 1e-6  # ends and starts that touch may have been written apart by so much
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,26 +140,32 @@ def pair(events: list[Event], where: str = "events") -> Events:
 
 
 def _in_order(events: list[Event]) -> list[Event]:
-    """Return them by time; of a phase that ends when it starts anew, the end comes first."""
-    later = sorted(events, key=lambda e: (e.time_s, e.line))
+    """Return them by time; of a phase that ends when it starts anew, the end comes first.
+
+    What is less than a rounding of microseconds apart is at the same time.
+    """
     ordered: list[Event] = []
     open_now: set[str] = set()
-    for _, group in itertools.groupby(later, key=lambda e: e.time_s):
-        same = list(group)
+    same: list[Event] = []
+    for event in [*sorted(events, key=lambda e: (e.time_s, e.line)), None]:
+        if event is not None and (not same or event.time_s <= same[0].time_s + _ROUNDING_S):
+            same.append(event)
+            continue
         same.sort(key=lambda e: (e.edge == "end") != (e.phase in open_now))
-        for event in same:
-            (open_now.add if event.edge == "start" else open_now.discard)(event.phase)
+        for one in same:
+            (open_now.add if one.edge == "start" else open_now.discard)(one.phase)
         ordered += same
+        same = [event] if event is not None else []
     return ordered
 
 
 def _check_apart(spans: list[tuple[Event, Event]], where: str) -> None:
     for start, end in spans:
-        if start.time_s == end.time_s and start.phase != SYNC:
+        if start.time_s >= end.time_s and start.phase != SYNC:
             raise UserError(f"{where}: phase '{start.phase}' starts and ends{_at(end)}")
     spans = sorted(spans, key=lambda span: (span[0].time_s, span[1].time_s))
     for (first, first_end), (second, _) in itertools.pairwise(spans):
-        if second.time_s < first_end.time_s:
+        if second.time_s < first_end.time_s - _ROUNDING_S:
             raise UserError(
                 f"{where}: phase '{second.phase}' starts{_at(second)} before '{first.phase}', "
                 f"started{_at(first)}, ends{_at(first_end)}; phases may neither overlap nor nest"
