@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bench_melt.energy.clock import Clock, fit_clock
+from bench_melt.energy.clock import Clock, fit_between, fit_clock
 from bench_melt.energy.events import Events
 from bench_melt.energy.power import Power
 from bench_melt.energy.samples import Floats
@@ -13,6 +13,7 @@ _NEAR_STEPS = 2.0
 _CLEAR = 0.8
 _AGREE = 0.75
 _LEAST = 8
+_BETWEEN_STEPS = 0.6  # half a step off: the line runs between the samples beside every edge
 
 
 def refine(power: Power, error_s: Floats, events: Events, clock: Clock) -> tuple[Clock, int]:
@@ -58,4 +59,8 @@ def refine(power: Power, error_s: Floats, events: Events, clock: Clock) -> tuple
     near = (np.abs(off - np.median(off)) <= near_s) & (np.abs(off) <= 2 * near_s + unsure_s)
     if near.mean() < _AGREE or near.sum() < _LEAST or np.ptp(event[near]) < np.ptp(edges_s) / 2:
         return clock, 0
-    return fit_clock(event[near], meter[near], clock.reference_s, drift=True), int(near.sum())
+    fitted = fit_clock(event[near], meter[near], clock.reference_s, drift=True)
+    between = fit_between(event[near], meter[near], fitted)
+    if np.abs(between.residual_s).max() <= _BETWEEN_STEPS * power.step_s + least_s:
+        fitted = between
+    return fitted, int(near.sum())

@@ -75,3 +75,18 @@ def test_noise_leaves_no_more_than_averaging_must() -> None:
         spread.append(np.std(error / least))
         bias.append(np.mean(error))
     assert np.mean(spread) < 1.15 and np.abs(np.mean(bias)) < 0.001
+
+
+def test_the_clock_from_edges_that_lie_on_samples() -> None:
+    """Which side a sample is on hangs on the last bit; the line between all of them is exact."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        spans, at = [("sync", 0.3, 0.5, 4.0)], 1.0
+        for _ in range(100):
+            spans.append(("p", at, at + 0.005, rng.uniform(1, 5)))
+            at += 0.01  # sums up what each addition rounds
+        spans.append(("sync", at + 0.5, at + 0.7, 4.0))
+        _, report = joined(Scene(0.5, tuple(spans), at + 1.0), BAD, rng)
+        assert report.clock is not None and report.clock.drift is not None
+        assert report.clock.drift == pytest.approx(50e-6, abs=2e-6)
+        assert report.clock.offset_s == pytest.approx(0.7, abs=1.1e-4)
