@@ -76,8 +76,9 @@ def fit_between(event_s: Floats, meter_s: Floats, start: Clock) -> Clock:
     since_s = event_s - start.reference_s
     span_s = float(np.ptp(since_s))
     widest = float(np.ptp(ahead_s - (start.drift or 0.0) * since_s))
-    low = (start.drift or 0.0) - widest / span_s
-    high = (start.drift or 0.0) + widest / span_s
+    # a line further off than this has a larger residual at one end alone
+    low = (start.drift or 0.0) - 2 * widest / span_s
+    high = (start.drift or 0.0) + 2 * widest / span_s
     for _ in range(_HALVINGS):  # the spread is convex in the drift
         left, right = low + (high - low) / 3, high - (high - low) / 3
         spreads = [float(np.ptp(ahead_s - rate * since_s)) for rate in (left, right)]
