@@ -103,6 +103,15 @@ def test_joules_per_token_of_a_server_with_known_delays(
     assert "Power and phases" in page.read_text() and "Speed against energy" in page.read_text()
 
 
+def test_the_suite_in_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (MODEL.parents[2] / "docs/energy.md").read_text()
+    section = page.partition("## Energy during a run")[2].partition("A repetition is then")[0]
+    code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    "))
+    (tmp_path / "suite.toml").write_text(code)
+    (target,) = load_suite(tmp_path / "suite.toml").tables.targets
+    assert target.meter == {"kind": "rapl", "idle_s": 5.0, "sync": "load", "mark_s": 0.5}
+
+
 @pytest.mark.parametrize(
     ("meter", "error", "words"),
     [
