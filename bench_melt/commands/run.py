@@ -64,4 +64,6 @@ class _Shown:
     def end(self, row: Row) -> None:
         """Say how it ended."""
         outcome = row.outcome
-        self._console.print(outcome.reason or f"ok, {outcome.duration_s:.1f} s", soft_wrap=True)
+        _, lost, why = (row.results.energy.meter_warnings or "").partition("no energy: ")
+        fine = f"ok, {outcome.duration_s:.1f} s{', ' if lost else ''}{lost}{why}"
+        self._console.print(outcome.reason or fine, soft_wrap=True)

@@ -156,7 +156,7 @@ class _Recording:
             load = pulse(self.meter.switch)
             self.marks += mark(load, time.perf_counter, length_s=length_s, quiet_s=_QUIET_S)
         elif machine.shares_files:
-            load = busy_on(cores)
+            load = busy_on(cores, time.perf_counter)
             self.marks += mark(load, time.perf_counter, length_s=length_s, quiet_s=_QUIET_S)
         else:
             events, doubt_s = mark_on(machine, cores, length_s=length_s, quiet_s=_QUIET_S)

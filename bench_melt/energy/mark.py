@@ -12,7 +12,9 @@ from bench_melt.targets.machine import Deadline, Machine
 from tinyengine.errors import DeviceError
 
 Clock = Callable[[], float]
-Load = Callable[[float], None]  # draws more power for so many seconds, then returns
+Span = tuple[float, float]
+# draws more power for so many seconds; returns from when to when that was, if it knows
+Load = Callable[[float], Span | None]
 
 MARK_S = 0.2  # long enough for a meter of 50 Hz
 QUIET_S = 0.3  # before and after: steady power makes the step stand out
@@ -43,7 +45,8 @@ def mark(
 ) -> tuple[Event, Event]:
     """Make a load step with quiet around it, and return its two events.
 
-    The step is as long as the load made it, not as was asked: its end is read when it returns.
+    The step is as long as the load made it, not as was asked: it says when that was, or else the
+    clock is read before and after it.
 
     Args:
         load: `busy` on this computer, `pulse` of a pin or a simulated meter that switches one.
@@ -53,49 +56,59 @@ def mark(
         sleep: How to wait.
     """
     sleep(quiet_s)
-    start_s = clock()
-    load(length_s)
-    end_s = clock()
+    before_s = clock()
+    told = load(length_s)
+    start_s, end_s = told or (before_s, clock())
     sleep(quiet_s)
     return Event(start_s, SYNC, "start"), Event(end_s, SYNC, "end")
 
 
-def busy(length_s: float) -> None:
-    """Keep one core of this computer at work for so long."""
-    end_s = time.monotonic() + length_s
+def busy(length_s: float, clock: Clock = time.monotonic) -> Span:
+    """Keep one core of this computer at work for so long; return from when to when."""
+    start_s = now_s = clock()
     x = 1
-    while time.monotonic() < end_s:
+    while now_s < start_s + length_s:
         for _ in range(200):  # the clock is not asked all the time: the core multiplies
             x = (x * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
+        now_s = clock()
+    return start_s, now_s
 
 
-def busy_on(cores: Sequence[int]) -> Load:
+def busy_on(cores: Sequence[int], clock: Clock = time.monotonic) -> Load:
     """Return `busy` on one of these cores of this computer; on any, if none are named."""
 
-    def load(length_s: float) -> None:
-        thread = threading.Thread(target=_pinned, args=(cores, length_s), name="sync mark")
+    def load(length_s: float) -> Span:
+        spans: list[Span] = []
+
+        def pinned() -> None:
+            if cores and hasattr(os, "sched_setaffinity"):
+                with contextlib.suppress(OSError):  # not ours to use: any core makes a step
+                    os.sched_setaffinity(0, cores)  # of this thread alone
+            spans.append(busy(length_s, clock))
+
+        thread = threading.Thread(target=pinned, name="sync mark")
         thread.start()
         thread.join()
+        return spans[0]
 
     return load
 
 
-def _pinned(cores: Sequence[int], length_s: float) -> None:
-    if cores and hasattr(os, "sched_setaffinity"):
-        with contextlib.suppress(OSError):  # not ours to use: any core makes a step
-            os.sched_setaffinity(0, cores)  # of this thread alone
-    busy(length_s)
+def pulse(
+    switch: Callable[[bool], float | None], sleep: Callable[[float], None] = time.sleep
+) -> Load:
+    """Return the load of something that is switched on and off: a GPIO, a simulated meter.
 
+    `switch` returns when it did, if it knows.
+    """
 
-def pulse(switch: Callable[[bool], None], sleep: Callable[[float], None] = time.sleep) -> Load:
-    """Return the load of something that is switched on and off: a GPIO, a simulated meter."""
-
-    def load(length_s: float) -> None:
-        switch(True)
+    def load(length_s: float) -> Span | None:
+        on_s, off_s = switch(True), None
         try:
             sleep(length_s)
         finally:
-            switch(False)
+            off_s = switch(False)
+        return None if on_s is None or off_s is None else (on_s, off_s)
 
     return load
 

@@ -113,14 +113,16 @@ class SimulatedMeter(BaseMeter):
         self._begin_s = self._clock()
         self._drawn = []
 
-    def draw(self, power_w: float) -> None:
-        """Change the power from now on."""
+    def draw(self, power_w: float) -> float:
+        """Change the power from now on; return when that is."""
+        now_s = self._clock()
         if self._begin_s is not None:
-            self._drawn.append((self._clock() - self._begin_s, power_w))
+            self._drawn.append((now_s - self._begin_s, power_w))
+        return now_s
 
-    def switch(self, on: bool) -> None:
-        """Play the load of a sync mark."""
-        self.draw(self._waveform.mark_w if on else self._waveform.idle_w)
+    def switch(self, on: bool) -> float:
+        """Play the load of a sync mark; return when it began or ended."""
+        return self.draw(self._waveform.mark_w if on else self._waveform.idle_w)
 
     def play(self, phases: Iterable[tuple[str, float, float]]) -> None:
         """Draw the power of phases that are over: name, from and to in the clock of the host."""

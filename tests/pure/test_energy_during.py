@@ -24,8 +24,8 @@ from bench_melt.meters.replay import SimulatedMeter, Waveform
 from bench_melt.runner import sweep
 from bench_melt.store import open_store
 from bench_melt.targets.description import load_machine
-from bench_melt.targets.local import LocalMachine
-from bench_melt.targets.machine import Output, Process
+from bench_melt.targets.local import LocalMachine, LocalProcess
+from bench_melt.targets.machine import Output
 from bench_melt.workloads.workload import Bench
 from tests.sweep_rig import SUITE, Quiet, Scripted, StillMachine, rig_for, suite_at
 from tinyengine.errors import DeviceError, UserError
@@ -130,6 +130,12 @@ def test_inferences(tmp_path: Path) -> None:
     assert "idle was not measured" in row["meter_warnings"]
 
 
+def test_what_the_meter_takes_is_not_in_the_time_limit(tmp_path: Path) -> None:
+    """Two seconds of it are the workload's; the idle window alone is longer."""
+    row = run(tmp_path, {"kind": "simulated", "idle_s": 2.1}, lambda bench: None)
+    assert row["status"] == "ok" and row["duration_s"] > 2.1
+
+
 def test_tokens_that_nobody_counted(tmp_path: Path) -> None:
     def uncounted(bench: Bench) -> None:
         begin_s = time.perf_counter()
@@ -159,9 +165,9 @@ class Broken(SimulatedMeter):
         self._fail("start")
         super().start()
 
-    def switch(self, on: bool) -> None:
+    def switch(self, on: bool) -> float:
         self._fail("switch")
-        super().switch(on)
+        return super().switch(on)
 
     def stop(self) -> Samples:
         self._fail("stop")
@@ -305,15 +311,11 @@ class Far(LocalMachine):
 
     shares_files = False
 
-    def start(
-        self,
-        argv: Sequence[str],
-        *,
-        cores: Sequence[int] = (),
-        env: Mapping[str, str] | None = None,
-    ) -> Process:
-        assert cores == (0, 1)  # two loops, pinned by the machine: here they run anywhere
-        return super().start(argv, env=env)
+    def start(self, argv: Sequence[str], **options: Any) -> LocalProcess:
+        assert options == {
+            "cores": (0, 1)
+        }  # two loops, pinned by the machine: here they run anywhere
+        return super().start(argv)
 
 
 def test_a_mark_that_a_machines_own_shell_makes() -> None:

@@ -79,7 +79,6 @@ def test_joules_per_token_of_a_server_with_known_delays(
     answers = json.loads(row["details"])["answers"]
     prefill_s = sum(answer["token_ms"][0] for answer in answers) / 1000
     decode_s = sum(a["token_ms"][-1] - a["token_ms"][0] for a in answers) / 1000
-    assert decode_s > 0.13 * len(answers)
     assert row["energy_prefill_j"] == pytest.approx(6.0 * prefill_s, rel=0.01)
     assert row["energy_decode_j"] == pytest.approx(4.0 * decode_s, rel=0.01)
     # the double says 7 tokens of each prompt; the first of 8 generated ends the prefill
