@@ -13,8 +13,8 @@ TOOLS := $(VENV)/.tools-installed
 STAMP126 := $(VENV126)/.installed
 # what another choice of extras would change: make EXTRAS=dev setup
 EXTRAS := dev,data,litert,llm,report,ssh,android,ios
-# PyTorch, which its tests compare with, may be several GB: installed where a missing tool is a
-# failure, elsewhere by hand: CONTRIBUTING.md
+# PyTorch, which its tests compare with, may be several GB, and the libraries of power meters are
+# 45 MB: installed where a missing tool is a failure, elsewhere by hand: CONTRIBUTING.md
 TORCH := $(VENV)/.torch-installed
 TORCH_VERSION := 2.13.*
 # what 'doctor --install' installs only there: servers that tests talk to
@@ -37,9 +37,9 @@ $(STAMP): pyproject.toml .ci/venv .ci/python
 	@touch $@
 
 $(TORCH): $(STAMP)
-	@echo "installing PyTorch into $(VENV) ..."
+	@echo "installing PyTorch and the libraries of meters into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	    -e '.[torch]' 'torch==$(TORCH_VERSION)'
+	    -e '.[torch,meters]' 'torch==$(TORCH_VERSION)'
 	@touch $@
 
 # cheap when all is there; where nothing may be installed it says what is missing and goes on

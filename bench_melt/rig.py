@@ -4,8 +4,11 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
+from bench_melt.energy.during import MeteredWork
+from bench_melt.energy.metering import check_metering, placed, read_metering
 from bench_melt.models import ModelFile, load_model_file
 from bench_melt.packaged import packaged_model
 from bench_melt.record import Setting
@@ -46,7 +49,7 @@ def make_rig(suite: LoadedSuite) -> Rig:
         open_machine=make_machine,
         models=models,
         workloads=workloads,
-        energy={},
+        energy=_energy(suite, descriptions),
         setting=Setting(git_revision=_revision(), tool_versions=_versions()),
     )
 
@@ -64,6 +67,21 @@ def _require_runner(cell: Cell, description: Description) -> None:
             f"target '{cell.target.name}' ('{description.name}'); give it a runner of kind "
             "'llama-server' with a program for its processor ('bench-melt runner build')"
         )
+
+
+def _energy(
+    suite: LoadedSuite, descriptions: Mapping[str, Description]
+) -> Mapping[str, MeteredWork]:
+    """Return what measures energy at the targets that have a meter, once it was seen to work."""
+    found = {}
+    for target in suite.tables.targets:
+        if target.meter is not None:
+            where = f"meter of target '{target.name}'"
+            metering = placed(read_metering(target.meter, where), suite.folder)
+            local = descriptions[target.name].kind == "local"
+            check_metering(metering, on_this_computer=local)
+            found[target.name] = MeteredWork(metering)
+    return found
 
 
 def _model(table: ModelTable, folder: Path) -> ModelFile:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 from bench_melt.models import ModelFile
@@ -33,15 +34,18 @@ _STOP_S = 10.0  # how long an abandoned workload may take to notice
 class Energy(Protocol):
     """Whoever measures energy around a workload: begins before it, ends after it."""
 
-    def measure(self, bench: Bench, work: Callable[[], Results]) -> Results:
-        """Run `work`, return its results with what the meter says about its events."""
+    def measure(self, bench: Bench, work: Callable[[], Results], goal: Path) -> Results:
+        """Run `work`, return its results with what the meter says about its events.
+
+        A meter that fails costs the energy, never the results. `goal` is where samples are kept.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Rig:
     """What a sweep works with, made and checked before it begins.
 
-    machines: name of the suite's target -> how to make it. energy: None without meters.
+    machines: name of the suite's target -> how to make it. energy: of targets with a meter.
     """
 
     descriptions: Mapping[str, Description]
@@ -99,7 +103,8 @@ def sweep(suite: LoadedSuite, rig: Rig, store: Store, watcher: Watcher, *, resum
             if cell.key in finished:
                 continue
             watcher.begin(cell, done, len(suite.cells))
-            row = _row(run.run_id, suite, cell, rig, stations[cell.target.name])
+            station = stations[cell.target.name]
+            row = _row(run.run_id, suite, cell, rig, station, store.samples_folder)
             store.add_row(row)
             watcher.end(row)
             measured += row.outcome.status == "ok"
@@ -164,12 +169,14 @@ class _Draft:
     results: Results | None = None
 
 
-def _row(run_id: str, suite: LoadedSuite, cell: Cell, rig: Rig, station: Station) -> Row:
+def _row(
+    run_id: str, suite: LoadedSuite, cell: Cell, rig: Rig, station: Station, samples: Path
+) -> Row:
     started_at, start_s = _now(), time.monotonic()
     draft = _Draft()
     reason = None
     try:
-        _measure(suite, cell, rig, station, draft)
+        _measure(suite, cell, rig, station, draft, samples / run_id)
     except UserError as error:
         reason = str(error)
     except (DeviceError, OSError) as error:
@@ -203,7 +210,9 @@ def _row(run_id: str, suite: LoadedSuite, cell: Cell, rig: Rig, station: Station
     )
 
 
-def _measure(suite: LoadedSuite, cell: Cell, rig: Rig, station: Station, draft: _Draft) -> None:
+def _measure(
+    suite: LoadedSuite, cell: Cell, rig: Rig, station: Station, draft: _Draft, samples: Path
+) -> None:
     """Cool down, run the workload, look at the machine before and after."""
     settings = suite.tables.suite
     machine, draft.info = station.machine()
@@ -223,11 +232,12 @@ def _measure(suite: LoadedSuite, cell: Cell, rig: Rig, station: Station, draft: 
     workload, energy = rig.workloads[cell.workload.name], rig.energy.get(cell.target.name)
 
     def work() -> Results:
-        return workload.run(bench)
+        # the time that a meter takes before and after is not the workload's
+        timed = replace(bench, deadline=Deadline(settings.time_limit_s))
+        return _limited(lambda: workload.run(timed), timed, settings)
 
-    draft.results = _limited(
-        lambda: energy.measure(bench, work) if energy is not None else work(), bench, settings
-    )
+    goal = samples / f"{cell.position:05d}-{cell.key}.csv.gz"
+    draft.results = work() if energy is None else energy.measure(bench, work, goal)
     draft.after = machine.state()
 
 

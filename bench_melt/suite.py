@@ -6,13 +6,15 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from bench_melt.energy.metering import read_metering
 from bench_melt.targets.description import MachineOverrides
 from bench_melt.workloads.tables import WorkloadTable
 from codegen.tables import Table, TextPath, nearest, read_table
+from tinyengine.errors import UserError
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.@-]*$"
 Name = Annotated[str, Field(pattern=_NAME)]
@@ -46,6 +48,16 @@ class TargetTable(Table):
     machine: str  # name in boards/machines, or path of a .toml
     cores: str | tuple[int, ...] | None = None  # a group of its description ("big"), or numbers
     connection: MachineOverrides = MachineOverrides()
+    meter: dict[str, Any] | None = None  # what `read_metering` takes; None: no energy
+
+    @model_validator(mode="after")
+    def _metering(self) -> Self:
+        if self.meter is not None:
+            try:
+                read_metering(self.meter, f"meter of target '{self.name}'")
+            except UserError as error:
+                raise ValueError(str(error)) from error
+        return self
 
 
 class ModelTable(Table):

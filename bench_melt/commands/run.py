@@ -65,7 +65,9 @@ class _Shown:
     def end(self, row: Row) -> None:
         """Say how it ended."""
         outcome = row.outcome
-        self._say(outcome.reason or f"ok, {outcome.duration_s:.1f} s")
+        _, lost, why = (row.results.energy.meter_warnings or "").partition("no energy: ")
+        fine = f"ok, {outcome.duration_s:.1f} s{', ' if lost else ''}{lost}{why}"
+        self._say(outcome.reason or fine)
 
     def _say(self, text: str, end: str = "\n") -> None:
         with contextlib.suppress(OSError):  # a log on a full disk

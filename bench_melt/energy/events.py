@@ -14,6 +14,7 @@ from tinyengine.errors import UserError
 
 COLUMNS = ("time_s", "phase", "edge")
 SYNC = "sync"
+ROUNDING_S = 1e-6  # ends and starts that touch may have been written apart by so much
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,12 @@ class Events:
     marks: tuple[Mark, ...]
 
     def edges_s(self) -> Floats:
-        """Return the times (n,) of all edges, sorted, each once."""
+        """Return the times (n,) of all edges, sorted, each once; rounding makes no two of one."""
         times = [time for p in self.phases for time in (p.start_s, p.end_s)]
         for mark in self.marks:
             times += [mark.start_s] if mark.end_s is None else [mark.start_s, mark.end_s]
-        return np.unique(np.array(times, np.float64))
+        edges_s = np.unique(np.array(times, np.float64))
+        return edges_s[np.diff(edges_s, prepend=-np.inf) > ROUNDING_S]
 
 
 def read_events(path: Path) -> Events:
@@ -71,6 +73,7 @@ def read_events(path: Path) -> Events:
         for line, fields in rows:
             where = f"events '{path}' line {line}"
             time_s, phase, edge = (fields[name].strip() for name in COLUMNS)
+            edge = edge.lower()
             if edge not in ("start", "end"):
                 raise UserError(f"{where}: edge is '{edge}'; it must be 'start' or 'end'")
             if not phase:
@@ -105,7 +108,7 @@ def pair(events: list[Event], where: str = "events") -> Events:
     only_starts = all(e.edge == "start" for e in events if e.phase == SYNC)
     spans: list[tuple[Event, Event]] = []
     running: dict[str, Event] = {}
-    for event in sorted(events, key=lambda e: (e.time_s, e.line)):
+    for event in _in_order(events):
         name = event.phase
         if name == SYNC and only_starts:
             continue
@@ -137,13 +140,33 @@ def pair(events: list[Event], where: str = "events") -> Events:
     )
 
 
+def _in_order(events: list[Event]) -> list[Event]:
+    """Return them by time; of a phase that ends when it starts anew, the end comes first.
+
+    What is less than a rounding of microseconds apart is at the same time.
+    """
+    ordered: list[Event] = []
+    open_now: set[str] = set()
+    same: list[Event] = []
+    for event in [*sorted(events, key=lambda e: (e.time_s, e.line)), None]:
+        if event is not None and (not same or event.time_s <= same[0].time_s + ROUNDING_S):
+            same.append(event)
+            continue
+        same.sort(key=lambda e: (e.edge == "end") != (e.phase in open_now))
+        for one in same:
+            (open_now.add if one.edge == "start" else open_now.discard)(one.phase)
+        ordered += same
+        same = [event] if event is not None else []
+    return ordered
+
+
 def _check_apart(spans: list[tuple[Event, Event]], where: str) -> None:
     for start, end in spans:
-        if start.time_s == end.time_s and start.phase != SYNC:
+        if start.time_s >= end.time_s and start.phase != SYNC:
             raise UserError(f"{where}: phase '{start.phase}' starts and ends{_at(end)}")
     spans = sorted(spans, key=lambda span: (span[0].time_s, span[1].time_s))
     for (first, first_end), (second, _) in itertools.pairwise(spans):
-        if second.time_s < first_end.time_s:
+        if second.time_s < first_end.time_s - ROUNDING_S:
             raise UserError(
                 f"{where}: phase '{second.phase}' starts{_at(second)} before '{first.phase}', "
                 f"started{_at(first)}, ends{_at(first_end)}; phases may neither overlap nor nest"

@@ -21,6 +21,10 @@ _LOST_SHARE = 0.1
 _STUCK_SAMPLES = 20
 
 
+class IdleWindowError(UserError):
+    """The idle window is empty, or the recording has no samples in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class PhaseEnergy:
     """Energy of one occurrence of a phase; times in the events' clock. None: not measured."""
@@ -87,8 +91,8 @@ def join(samples: Samples, events: Events, idle: Window | None = None) -> Energy
         idle: From and to, in the clock of the events, when the device was idle.
 
     Raises:
-        UserError: a recording of fewer than two samples, marks of which none is found, or an idle
-            window without samples.
+        IdleWindowError: an idle window without samples.
+        UserError: a recording of fewer than two samples, or marks of which none is found.
     """
     if len(samples) < 2:
         raise UserError(f"the recording has {len(samples)} samples; two are the least")
@@ -113,10 +117,12 @@ def join(samples: Samples, events: Events, idle: Window | None = None) -> Energy
 def _idle_power_w(power: Power, timeline: Timeline, idle: Window) -> float:
     start_s, end_s = idle
     if not end_s > start_s:
-        raise UserError(f"idle window {start_s:.9g},{end_s:.9g}: its end must be after its start")
+        raise IdleWindowError(
+            f"idle window {start_s:.9g},{end_s:.9g}: its end must be after its start"
+        )
     found = integrate(power, timeline.error_s, start_s, end_s)
     if found.energy_j is None or found.used < _FEW:
-        raise UserError(
+        raise IdleWindowError(
             f"idle window {start_s:.9g},{end_s:.9g} holds {found.used} samples; the recording "
             f"lasts from {power.time_s[0]:.9g} to {power.time_s[-1]:.9g} s of the events' clock"
         )

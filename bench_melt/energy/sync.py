@@ -12,37 +12,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench_melt.energy.clock import Clock, fit_clock
-from bench_melt.energy.events import Events, Mark
+from bench_melt.energy.events import Events
+from bench_melt.energy.places import Places, Shape, places_of, shape_of
 from bench_melt.energy.power import Edge, Power
 from bench_melt.energy.samples import Floats
 from tinyengine.errors import UserError
 
 SEARCH_S = 30.0  # offsets looked at first; all of the recording where nothing fits there
 DRIFT_MAX = 0.01  # an uncalibrated RC oscillator
-_STEP_AFTER_S = 0.02  # a load of unknown length lasts at least so long
-_FLANK_S = (0.2, 1.0)  # steady power around a mark: at least as long as it, within these
-_PLACES = 80  # looked at per mark
 _TRUSTED = 12  # taken as certain, per mark, to look for the others from there
 _RATE_USUAL = 5e-4
 _LINES = 120  # tried against the whole log
 _GOOD = 0.5
-_SIGNIFICANT = 40.0  # variance ratio of a step over noise, times samples
 _EDGE_WINDOW_S = 0.05
 _BLOCK_EDGES = 128  # of a long log, so many edges at so many places are compared
 _BLOCKS = 8
 
+_MISSING = 0.2  # what a line costs that has none of the marks' edges
+_SPREAD = 0.1  # and one whose edges lie three steps off it
+_EXACT_STEPS = 1.5  # by which a mark may be off that nothing was lost of
+_WAYS = 16  # combinations of edges that are tried where those of a mark disagree
+
+_Way = tuple[list[tuple[float, Edge]], str]
 Choice = tuple[float | None, ...]  # a place for each mark; None: it is not there
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a mark looks like in the clock of the events: seconds before, during and after it."""
-
-    start_s: float
-    before_s: float
-    during_s: float  # 0: a single step
-    after_s: float
-    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +57,7 @@ def align(power: Power, events: Events) -> Alignment:
     if not events.marks:
         return Alignment(None, ("no sync mark: the two clocks are taken as one",), 0)
     edges_s = events.edges_s()
-    shapes = [_shape(mark, edges_s) for mark in events.marks]
+    shapes = [shape_of(mark, edges_s) for mark in events.marks]
     blocks_s = _blocks(edges_s, shapes)
     found = _search(power, shapes, blocks_s, SEARCH_S)
     if found is None or found.score < _GOOD:
@@ -83,24 +75,6 @@ def align(power: Power, events: Events) -> Alignment:
     return _fit(found, shapes, float(edges_s[0]))
 
 
-def _shape(mark: Mark, edges_s: Floats) -> Shape:
-    end_s = mark.start_s if mark.end_s is None else mark.end_s
-    earlier, later = edges_s[edges_s < mark.start_s], edges_s[edges_s > end_s]
-    length_s = min(max(end_s - mark.start_s, _FLANK_S[0]), _FLANK_S[1])
-    if mark.end_s is None:
-        return Shape(mark.start_s, *_beside_step(mark.start_s, earlier, later), mark.line)
-    before_s = min(length_s, mark.start_s - earlier[-1]) if len(earlier) else length_s
-    after_s = min(length_s, later[0] - end_s) if len(later) else length_s
-    return Shape(mark.start_s, before_s, end_s - mark.start_s, after_s, mark.line)
-
-
-def _beside_step(at_s: float, earlier: Floats, later: Floats) -> tuple[float, float, float]:
-    """Return before, during and after of a mark without end, whose load stays an unknown time."""
-    before_s = min(_FLANK_S[0], at_s - earlier[-1]) if len(earlier) else _FLANK_S[0]
-    after_s = min(_STEP_AFTER_S, later[0] - at_s) if len(later) else _STEP_AFTER_S
-    return before_s, 0.0, after_s
-
-
 def _blocks(edges_s: Floats, shapes: list[Shape]) -> list[Floats]:
     """Return the log's edges with what lies around it; of a long log, blocks spread over it."""
     before_s, after_s = edges_s[0] - shapes[0].before_s, edges_s[-1] + shapes[-1].after_s
@@ -109,14 +83,6 @@ def _blocks(edges_s: Floats, shapes: list[Shape]) -> list[Floats]:
         return [bounds]
     starts = np.linspace(0, len(bounds) - _BLOCK_EDGES, _BLOCKS).astype(int)
     return [bounds[start : start + _BLOCK_EDGES] for start in starts]
-
-
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """Where in the meter's clock one mark may begin (k,), and how much it looks so, 0 to 1."""
-
-    time_s: Floats
-    quality: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +98,11 @@ def _search(
     power: Power, shapes: list[Shape], blocks_s: list[Floats], within_s: float
 ) -> _Found | None:
     """Return the best line through places of the marks; None where no mark has a place."""
-    raw = [_places(power, shape, within_s) for shape in shapes]
+    raw = [places_of(power, shape, within_s) for shape in shapes]
     best = max((float(p.quality.max()) for p in raw if len(p.quality)), default=0.0)
     if best <= 0:
         return None
-    places = [_Places(p.time_s, p.quality / best) for p in raw]
+    places = [Places(p.time_s, p.quality / best) for p in raw]
     tried = (
         _line_found(power, shapes, blocks_s, choice, likeness)
         for choice, likeness in _lines(places, shapes)
@@ -148,7 +114,7 @@ def _search(
 
 
 def _predicted(
-    power: Power, shapes: list[Shape], blocks_s: list[Floats], places: list[_Places]
+    power: Power, shapes: list[Shape], blocks_s: list[Floats], places: list[Places]
 ) -> list[_Found]:
     """Trust one mark's place, and look for the others near where equal rates put them.
 
@@ -159,8 +125,7 @@ def _predicted(
     found = []
     for shape, place in zip(shapes, places, strict=True):
         for at_s, likeness in zip(place.time_s[:_TRUSTED], place.quality, strict=False):
-            own, _ = _edges_of(power, shape, float(at_s))
-            if own:
+            for own, _ in _edges_of(power, shape, float(at_s)):
                 ahead_s = own[0][1].time_s - own[0][0]
                 choice = tuple(other.start_s + ahead_s for other in shapes)
                 like = float(likeness)
@@ -169,53 +134,7 @@ def _predicted(
     return found
 
 
-def _places(power: Power, shape: Shape, within_s: float) -> _Places:
-    """Return the places that look like the mark, the best of every neighbourhood."""
-    length_s = shape.during_s or min(shape.before_s, shape.after_s)
-    stride = max(1, int(min(length_s / 10, _EDGE_WINDOW_S / 4) / power.step_s))
-    at_s = power.time_s[::stride]
-    at_s = at_s[np.abs(at_s - shape.start_s) <= within_s]
-    if not len(at_s):
-        return _Places(np.empty(0), np.empty(0))
-    bounds = [at_s - shape.before_s, at_s]
-    if shape.during_s:
-        bounds.append(at_s + shape.during_s)
-    bounds.append(bounds[-1] + shape.after_s)
-    covered, mean, inside = power.stretches(np.array(bounds))
-    if shape.during_s:
-        contrast = np.abs(mean[1] - 0.6 * mean[0] - 0.4 * mean[2])
-    else:
-        rise = mean[1] - mean[0]  # a load that begins, rather than one that ends
-        contrast = np.where(rise > 0, rise, -0.5 * rise)
-    total_s = np.maximum(covered.sum(axis=0), 1e-12)
-    centre = (covered * mean).sum(axis=0) / total_s
-    between = (covered * (mean - centre) ** 2).sum(axis=0)
-    whole = between + inside.sum(axis=0)
-    share = np.where(whole > 1e-12 * total_s * power.median_w**2 + 1e-30, between, 0.0)
-    share = share / np.maximum(whole, 1e-30)
-    seen = (covered >= 3 * power.step_s).all(axis=0)
-    ratio = share / np.maximum(1 - share, 1e-12) * total_s / power.step_s
-    quality = np.where(seen & (ratio > _SIGNIFICANT), share**2 * np.sqrt(contrast), 0.0)
-    far = np.minimum(np.abs(at_s - shape.start_s) / 100.0, 1.0)
-    return _peaks(at_s, quality * (1 - 0.1 * far), max(length_s / 4, 3 * stride * power.step_s))
-
-
-def _peaks(at_s: Floats, quality: Floats, apart_s: float) -> _Places:
-    quality = quality.copy()
-    chosen: list[int] = []
-    values: list[float] = []
-    while len(chosen) < _PLACES:
-        top = int(np.argmax(quality))
-        if quality[top] <= 0:
-            break
-        chosen.append(top)
-        values.append(float(quality[top]))
-        low, high = np.searchsorted(at_s, [at_s[top] - apart_s, at_s[top] + apart_s])
-        quality[low : max(high, top + 1)] = 0.0
-    return _Places(at_s[chosen], np.array(values))
-
-
-def _lines(places: list[_Places], shapes: list[Shape]) -> list[tuple[Choice, float]]:
+def _lines(places: list[Places], shapes: list[Shape]) -> list[tuple[Choice, float]]:
     """Return the likeliest choices of one place per mark (None: not there) that lie on a line."""
     count = len(places)
     if count == 1:
@@ -238,7 +157,7 @@ def _lines(places: list[_Places], shapes: list[Shape]) -> list[tuple[Choice, flo
 
 
 def _lines_through(
-    places: list[_Places], shapes: list[Shape], one: int, other: int
+    places: list[Places], shapes: list[Shape], one: int, other: int
 ) -> list[tuple[Choice, float]]:
     first, second = places[one], places[other]
     span_s = shapes[other].start_s - shapes[one].start_s
@@ -276,21 +195,40 @@ def _line_found(
     likeness: float,
     window_s: float = _EDGE_WINDOW_S,
 ) -> _Found | None:
-    """Refine a choice of places to edges, and score it: 1 is best.
+    """Refine a choice of places to edges, and score it; None without an edge.
 
-    The score is the mean of how much the places look like the marks, how clear the edges are, and
-    how much of the power around the log's events these explain.
+    Where the two edges of a mark disagree, either may be the true one (samples may be lost right
+    there): all combinations are tried, and the one that scores best counts.
     """
-    edges: list[tuple[int, float, Edge]] = []
-    notes: list[str] = []
-    for index, (shape, place_s) in enumerate(zip(shapes, choice, strict=True)):
-        if place_s is not None:
-            own, note = _edges_of(power, shape, place_s, window_s)
-            edges += [(index, time_s, edge) for time_s, edge in own]
-            notes += [note] if note else []
-    if not edges:
-        return None
-    clock = _clock_through(edges, float(blocks_s[0][1]))
+    options = [
+        [(index, *way) for way in _edges_of(power, shape, place_s, window_s)]
+        for index, (shape, place_s) in enumerate(zip(shapes, choice, strict=True))
+        if place_s is not None
+    ]
+    found = []
+    for ways in itertools.islice(itertools.product(*(way for way in options if way)), _WAYS):
+        edges = tuple((index, at_s, edge) for index, own, _ in ways for at_s, edge in own)
+        notes = tuple(note for _, _, note in ways if note)
+        one = _scored(power, shapes, blocks_s, edges, notes, likeness) if edges else None
+        found += [one] if one else []
+    return max(found, key=lambda one: one.score, default=None)
+
+
+def _scored(
+    power: Power,
+    shapes: list[Shape],
+    blocks_s: list[Floats],
+    edges: tuple[tuple[int, float, Edge], ...],
+    notes: tuple[str, ...],
+    likeness: float,
+) -> _Found | None:
+    """Score edges: 1 is best. None where they lie on no line that a clock may have.
+
+    The score is the mean of how much the places look like the marks, how clear the edges are, and,
+    counted twice, how much of the power around the log's events these explain. Edges that a mark
+    should have and has not cost some of it, and so do edges that lie off the line.
+    """
+    clock = _clock_through(list(edges), float(blocks_s[0][1]))
     if abs(clock.drift or 0.0) > DRIFT_MAX:
         return None
     explained = power.explained([clock.to_meter(block) for block in blocks_s])
@@ -300,21 +238,25 @@ def _line_found(
     # a mark is a load, not a pause; constant power between edges tells the two not apart
     loads = [(edge.height_w > 0) == (at_s == shapes[k].start_s) for k, at_s, edge in edges]
     odd += 0.1 * (1 - sum(loads) / len(loads))
-    return _Found(tuple(edges), (explained + clarity + likeness) / 3 * seen - odd, tuple(notes))
+    wanted = sum(2 if shape.during_s else 1 for shape in shapes)
+    odd += _SPREAD * min(clock.residual_rms_s / (3 * power.step_s), 1.0)
+    odd += _MISSING * (1 - len(edges) / wanted)
+    return _Found(edges, (2 * explained + clarity + likeness) / 4 * seen - odd, notes)
 
 
 def _edges_of(
     power: Power, shape: Shape, place_s: float, window_s: float = _EDGE_WINDOW_S
-) -> tuple[list[tuple[float, Edge]], str]:
-    """Return the edges of a mark near a place, each with its time in the events' clock.
+) -> list[_Way]:
+    """Return the edges of a mark near a place, each with its time in the events' clock, and a note.
 
-    Both where they are as far apart as the log says and of opposite sign; else the clearer one: the
-    load may stay after the mark, or begin unseen after a phase of the same power.
+    Both where they are as far apart as the log says and of opposite sign. Else either alone, the
+    clearer one first: the load may stay after the mark, or begin unseen after a phase of the same
+    power.
     """
     window_s = max(window_s, 12 * power.step_s)
     if not shape.during_s:
         edge = power.edge_near(place_s, min(shape.before_s, window_s), min(shape.after_s, window_s))
-        return ([(shape.start_s, edge)] if edge else []), ""
+        return [([(shape.start_s, edge)], "")] if edge else []
     inner_s = min(0.6 * shape.during_s, window_s)
     log_end_s = shape.start_s + shape.during_s
     start = _edge(power, place_s, min(shape.before_s, window_s), inner_s)
@@ -322,22 +264,26 @@ def _edges_of(
     end = _edge(power, end_s, inner_s, min(shape.after_s, window_s))
     if start is None or end is None:
         alone = [(shape.start_s, start)] if start else [(log_end_s, end)] if end else []
-        return alone, ""
+        return [(alone, "")] if alone else []
     width_s = end.time_s - start.time_s
     opposite = -2.0 < end.height_w / start.height_w < -0.5
     if abs(width_s - shape.during_s) <= max(3 * power.step_s, 0.02 * shape.during_s):
         likely = opposite or min(start.clarity, end.clarity) > _GOOD
         if likely:
-            return [(shape.start_s, start), (log_end_s, end)], ""
+            ways: list[_Way] = [([(shape.start_s, start), (log_end_s, end)], "")]
+            if abs(width_s - shape.during_s) > _EXACT_STEPS * power.step_s:
+                ways += [([(shape.start_s, start)], ""), ([(log_end_s, end)], "")]
+            return ways
     note = ""
     if opposite and min(start.clarity, end.clarity) > _GOOD:
         note = (
             f"the load step of the sync mark at {shape.start_s:.9g} s lasts {width_s:.6f} s in the "
             f"recording, {shape.during_s:.6f} s in the log"
         )
+    ways = [([(shape.start_s, start)], note), ([(log_end_s, end)], note)]
     if end.clarity * abs(end.height_w) > 2 * start.clarity * abs(start.height_w):
-        return [(log_end_s, end)], note
-    return [(shape.start_s, start)], note
+        ways.reverse()
+    return ways
 
 
 def _edge(power: Power, at_s: float, before_s: float, after_s: float) -> Edge | None:

@@ -3,8 +3,11 @@
 import contextlib
 import csv
 import difflib
+import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from tinyengine.errors import UserError
 
@@ -25,13 +28,34 @@ def open_table(
         UserError: cannot be read, is not text, or has not these columns; while iterating: a row
             that is too short.
     """
+    with open_text(path, kind) as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            header = next(reader, None)
+        except csv.Error as error:
+            raise UserError(f"{kind} '{path}' line 1: {error}") from error
+        places = _places(header, path, kind, columns)
+        yield _rows(reader, places, f"{kind} '{path}'", columns), places
+
+
+@contextlib.contextmanager
+def open_text(path: Path, kind: str) -> Iterator[TextIO]:
+    """Open a text file, also one that gzip compressed (its name ends in .gz).
+
+    Raises:
+        UserError: cannot be read, or is not text; also while it is read.
+    """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            places = _places(next(reader, None), path, kind, columns)
-            yield _rows(reader, places, f"{kind} '{path}'", columns), places
+        if path.suffix == ".gz":
+            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
+                yield file
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as plain:
+                yield plain
     except OSError as error:
-        raise UserError(f"cannot read {kind} '{path}': {error.strerror}") from error
+        raise UserError(f"cannot read {kind} '{path}': {error.strerror or error}") from error
+    except (EOFError, zlib.error) as error:
+        raise UserError(f"cannot read {kind} '{path}': its compressed data is damaged") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{kind} '{path}' is not a text file: {error.reason}") from error
 

@@ -89,11 +89,21 @@ class OdpmMeter(BaseMeter):
         library = optional("perfetto.protos.perfetto.trace.perfetto_trace_pb2", "perfetto")
         names: dict[int, str] = {}
         counters: dict[int, dict[int, int]] = {}
-        for packet in library.Trace.FromString(data).packet:
+        broken = optional("google.protobuf.message", "protobuf").DecodeError
+        try:
+            packets = library.Trace.FromString(data).packet
+        except broken as error:
+            raise DeviceError(
+                f"perfetto's trace of {len(data)} bytes cannot be read: {error}"
+            ) from error
+        for packet in packets:
             for rail in packet.power_rails.rail_descriptor:
                 names[rail.index] = rail.rail_name
             for one in packet.power_rails.energy_data:
-                counters.setdefault(one.index, {})[one.timestamp_ms] = one.energy
+                # a reading without a stamp of its own has the packet's: ns of the same clock
+                own = one.HasField("timestamp_ms")
+                at_ms = one.timestamp_ms if own else packet.timestamp // 1_000_000
+                counters.setdefault(one.index, {})[at_ms] = one.energy
         if not names:
             raise UserError("this phone tells no power rails (ODPM): try kind = 'current_now'")
         chosen = [i for i, name in names.items() if not self._rails or name.startswith(self._rails)]

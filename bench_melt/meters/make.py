@@ -70,6 +70,8 @@ class SimulatedSpec(_Table):
     gaps: tuple[tuple[float, float], ...] = ()
     noise_w: float = Field(default=0.0, ge=0)
     seed: int = Field(default=0, ge=0)
+    mark_w: float = Field(default=3.0, ge=0)
+    phases: dict[str, float] = Field(default_factory=dict)
 
 
 class MonsoonSpec(_Table):
@@ -177,8 +179,15 @@ def meter_kinds() -> tuple[str, ...]:
     return tuple(sorted(_kind_of(spec) for spec in _SPECS))
 
 
-def read_meter_spec(table: Mapping[str, Any], where: str = "[meter]") -> MeterSpec:
+def read_meter_spec(
+    table: Mapping[str, Any], where: str = "[meter]", also: tuple[str, ...] = ()
+) -> MeterSpec:
     """Check a table that describes a meter.
+
+    Args:
+        table: Key -> value.
+        where: How messages call it.
+        also: Further keys that may stand there, checked elsewhere: offered as the nearest.
 
     Raises:
         UserError: an unknown kind or key (the nearest is offered), a value missing or out of range.
@@ -192,7 +201,8 @@ def read_meter_spec(table: Mapping[str, Any], where: str = "[meter]") -> MeterSp
         return _ADAPTER.validate_python(dict(table))
     except ValidationError as error:
         (spec,) = (one for one in _SPECS if _kind_of(one) == kind)
-        problems = [_problem(problem, tuple(spec.model_fields)) for problem in error.errors()]
+        keys = (*spec.model_fields, *also)
+        problems = [problem_of(problem, keys, tag=True) for problem in error.errors()]
         raise UserError(f"{where} of kind '{kind}': {'; '.join(problems)}") from error
 
 
@@ -200,8 +210,9 @@ def _kind_of(spec: type[_Table]) -> str:
     return str(spec.model_fields["kind"].annotation.__args__[0])  # type: ignore[union-attr]
 
 
-def _problem(problem: Any, keys: tuple[str, ...]) -> str:
-    key = ".".join(str(part) for part in problem["loc"][1:])
+def problem_of(problem: Any, keys: tuple[str, ...], *, tag: bool = False) -> str:
+    """Say in words what is wrong with one key of a table; `tag`: its place begins with a kind."""
+    key = ".".join(str(part) for part in problem["loc"][tag:])
     match problem["type"]:
         case "extra_forbidden":
             return f"unknown key '{key}'{_nearest(key, keys)}"

@@ -1,21 +1,27 @@
 """Meters that need no hardware: a recording played back, and a waveform known beforehand."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from bench_melt.energy.samples import Samples, read_samples
+from bench_melt.energy.samples import Samples, count_lines, open_samples, read_samples
 from bench_melt.meters.base import BaseMeter, Clock, MeterInfo
 from tinyengine.errors import DeviceError
 
 
 class CsvMeter(BaseMeter):
-    """Gives what a file holds, whenever it is asked: a recording made by other software."""
+    """A recording made by other software.
+
+    If the file grew between start() and stop(), only what was added counts, without a last line
+    that is not finished; else all of it is played back.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lines: int | None = None
         self._samples: Samples | None = None
 
     @property
@@ -29,13 +35,18 @@ class CsvMeter(BaseMeter):
         return MeterInfo("csv", str(self._path), rate_hz, ("voltage V", "current A"), "meter")
 
     def start(self) -> None:
-        """Read the file, so that what is wrong with it shows now."""
-        self._samples = read_samples(self._path)
+        """Look at the header, so that what is wrong with it shows now."""
+        with open_samples(self._path):
+            pass
+        self._lines = count_lines(self._path)
 
     def stop(self) -> Samples:
         """Return its samples."""
-        if self._samples is None:
+        before, self._lines = self._lines, None
+        if before is None:
             raise DeviceError("meter 'csv' was not started")
+        grown = count_lines(self._path) > before
+        self._samples = read_samples(self._path, after_line=before if grown else None)
         return self._samples
 
     def close(self) -> None:
@@ -58,6 +69,8 @@ class Waveform:
         gaps: (from, to) in seconds after start: nothing is sampled.
         noise_w: Standard deviation.
         seed: Of loss and noise.
+        mark_w: Power while a sync mark is made.
+        phases: Name of a phase -> power while it runs, once `play` told when that was.
     """
 
     steps: tuple[tuple[float, float], ...] = ()
@@ -71,6 +84,8 @@ class Waveform:
     gaps: tuple[tuple[float, float], ...] = ()
     noise_w: float = 0.0
     seed: int = 0
+    mark_w: float = 3.0
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 class SimulatedMeter(BaseMeter):
@@ -98,10 +113,26 @@ class SimulatedMeter(BaseMeter):
         self._begin_s = self._clock()
         self._drawn = []
 
-    def draw(self, power_w: float) -> None:
-        """Change the power from now on."""
+    def draw(self, power_w: float) -> float:
+        """Change the power from now on; return when that is."""
+        now_s = self._clock()
         if self._begin_s is not None:
-            self._drawn.append((self._clock() - self._begin_s, power_w))
+            self._drawn.append((now_s - self._begin_s, power_w))
+        return now_s
+
+    def switch(self, on: bool) -> float:
+        """Play the load of a sync mark; return when it began or ended."""
+        return self.draw(self._waveform.mark_w if on else self._waveform.idle_w)
+
+    def play(self, phases: Iterable[tuple[str, float, float]]) -> None:
+        """Draw the power of phases that are over: name, from and to in the clock of the host."""
+        wave, begin_s = self._waveform, self._begin_s
+        if begin_s is None:
+            return
+        for name, start_s, end_s in phases:
+            if name in wave.phases:
+                self._drawn.append((start_s - begin_s, wave.phases[name]))
+                self._drawn.append((end_s - begin_s, wave.idle_w))
 
     def stop(self) -> Samples:
         """Return the samples from start() to now."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from bench_melt.energy.samples import read_samples
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -15,14 +15,14 @@ _COLOURS = {"prefill": "#1f77b4", "decode": "#2ca02c", "load": "#ff7f0e", "sync"
 
 
 def power_figure(row: Mapping[str, Any], layout: Mapping[str, Any]) -> "Figure":
-    """Draw the samples file of a row (time_s, voltage_v, current_a), its details' phases over it.
+    """Draw the samples file of a row, its details' phases over it.
 
     Long recordings are drawn by their means over equal stretches: no pulse's energy is lost.
     """
     from plotly.graph_objects import Figure, Scatter
 
-    samples = np.loadtxt(Path(row["samples_file"]), delimiter=",", skiprows=1, ndmin=2)
-    time_s, power_w = samples[:, 0], samples[:, 1] * samples[:, 2]
+    samples = read_samples(Path(row["samples_file"]))
+    time_s, power_w = samples.time_s, samples.power_w
     step = -(-len(time_s) // _POINTS_MAX)
     whole = len(time_s) // step * step
     shown_s = time_s[:whole].reshape(-1, step).mean(axis=1)

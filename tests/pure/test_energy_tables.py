@@ -1,5 +1,6 @@
 """Recordings and logs that are wrong: one message, with the number of the line."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,48 @@ def test_events_in_any_order_and_phases_that_touch(tmp_path: Path) -> None:
         ("a", 3.0, 4.0),
     ]
     assert [(m.start_s, m.end_s, m.line) for m in events.marks] == [(0.0, None, 8)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_phases_of_one_name_that_touch_in_any_order(seed: int, tmp_path: Path) -> None:
+    rows = [f"{k + side},a,{edge}" for k in range(4) for side, edge in ((0, "start"), (1, "END"))]
+    np.random.default_rng(seed).shuffle(rows)
+    path = tmp_path / "events.csv"
+    path.write_text(LOG + "\n".join(rows))
+    found = [(p.start_s, p.end_s) for p in read_events(path).phases]
+    assert found == [(k, k + 1) for k in range(4)]
+
+
+@pytest.mark.parametrize("other", ["a", "b"])
+@pytest.mark.parametrize("late_s", [0.1 + 0.2, 0.3000009])
+def test_phases_that_touch_but_for_rounding(other: str, late_s: float) -> None:
+    """0.1 + 0.2 is more than 0.3, and that is no overlap."""
+    assert late_s > 0.3
+    first = [Event(0.1, "a", "start"), Event(late_s, "a", "end")]
+    second = [Event(0.3, other, "start"), Event(0.4, other, "end")]
+    assert len(pair(first + second).phases) == 2
+    late = [Event(0.299, other, "start"), Event(0.4, other, "end")]
+    with pytest.raises(UserError, match="neither overlap nor nest|while it runs"):
+        pair(first + late)
+
+
+def test_recordings_that_gzip_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "samples.csv.gz"
+    path.write_bytes(gzip.compress((HEAD + "0,2,3\n0.1,2,4\n").encode()))
+    np.testing.assert_array_equal(read_samples(path).power_w, [6.0, 8.0])
+    path.write_bytes(gzip.compress((HEAD + "0,2,3\n" * 999).encode())[:-20])
+    with pytest.raises(UserError, match="samples.csv.gz': its compressed data is damaged"):
+        read_samples(path)
+    path.write_bytes(HEAD.encode())
+    with pytest.raises(UserError, match=r"cannot read samples '.*': Not a gzipped file"):
+        read_samples(path)
+
+
+def test_a_recording_of_power_alone(tmp_path: Path) -> None:
+    samples = read_samples(samples_file(tmp_path, "power_w,time_s\n5,0\n6,1\n"))
+    assert samples.power_w.tolist() == [5.0, 6.0] and samples.voltage_v is None
+    with pytest.raises(UserError, match="line 3: power_w is nan"):
+        read_samples(samples_file(tmp_path, "power_w,time_s\n5,0\nnan,1\n"))
 
 
 def test_a_mark_of_no_length_is_a_step() -> None:

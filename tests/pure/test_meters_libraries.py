@@ -14,7 +14,7 @@ from bench_melt.meters.monsoon import MonsoonMeter
 from bench_melt.meters.otii import OtiiMeter
 from bench_melt.meters.ppk2 import Ppk2Meter
 from tests import fake_meters
-from tests.fake_meters import Bench, install
+from tests.fake_meters import Bench, install, needed
 from tinyengine.errors import DeviceError, UserError
 
 
@@ -199,10 +199,8 @@ def test_ppk2_beyond_its_voltage(voltage_v: float) -> None:
 
 def real(module: str, name: str) -> Any:
     """Return a class or function of a library, if it is installed."""
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, OSError) as error:
-        pytest.skip(f"'{module}' is not installed: {error}")
+    needed(module.partition(".")[0])
+    return getattr(importlib.import_module(module), name)
 
 
 def named(function: Any) -> list[str]:

@@ -111,8 +111,11 @@ class _Asker:
         answers = self._turns(index) if self._conversations else [self._synthetic(index)]
         if log:
             for answer in answers:
-                self._bench.events.add("prefill", answer.sent_s, answer.token_s[0])
-                self._bench.events.add("decode", answer.token_s[0], answer.token_s[-1])
+                first_s, last_s = answer.token_s[0], answer.token_s[-1]
+                fed, made = answer.prompt_tokens, answer.generated_tokens - 1
+                fed = None if fed is None else fed - (answer.cached_tokens or 0)
+                self._bench.events.add("prefill", answer.sent_s, first_s, fed)
+                self._bench.events.add("decode", first_s, last_s, made)
         return answers
 
     def cold_start(self) -> Latency:
