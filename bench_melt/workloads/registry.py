@@ -23,5 +23,9 @@ def make_workload(table: WorkloadTable) -> Workload:
             from bench_melt.workloads.llm.workload import LlmWorkload
 
             return LlmWorkload(table)
+        case "tflite":
+            from bench_melt.workloads.tflite import TfliteWorkload
+
+            return TfliteWorkload(table)
         case kind:
             raise UserError(f"workload '{table.name}': kind '{kind}' is not supported")

@@ -13,11 +13,11 @@ from bench_melt.workloads.llm.client import Answer, Client
 from bench_melt.workloads.llm.goodput import find_goodput
 from bench_melt.workloads.llm.metrics import (
     latency_of,
-    percentiles,
     prefill_tokens_per_s,
     sustained_of,
 )
 from bench_melt.workloads.llm.prompts import load_conversations, prompt_classes, synthetic_tokens
+from bench_melt.workloads.percentiles import percentiles
 from bench_melt.workloads.tables import Goodput
 from tinyengine.errors import DeviceError
 

@@ -3,10 +3,9 @@
 import statistics
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from bench_melt.record import Latency, Sustained
 from bench_melt.workloads.llm.client import Answer
+from bench_melt.workloads.percentiles import percentiles
 
 _THROTTLED = 0.9  # below this share of its first speed a machine counts as throttled
 _SETTLED = 3  # prompts over which speeds are smoothed
@@ -46,14 +45,6 @@ def prefill_tokens_per_s(answer: Answer) -> float | None:
     count = answer.prompt_tokens - (answer.cached_tokens or 0)
     spent_ms = answer.device_prompt_ms if answer.device_prompt_ms else answer.ttft_ms
     return count / spent_ms * 1000 if count > 0 and spent_ms > 0 else None
-
-
-def percentiles(values: Sequence[float]) -> tuple[float | None, float | None, float | None]:
-    """Return p50, p90 and p99, interpolated linearly; None each without values."""
-    if not values:
-        return None, None, None
-    p50, p90, p99 = (float(v) for v in np.percentile(np.asarray(values), (50, 90, 99)))
-    return p50, p90, p99
 
 
 def sustained_of(tokens_per_s: Sequence[float]) -> Sustained:
