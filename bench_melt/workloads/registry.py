@@ -1,7 +1,5 @@
 """From a suite's workload table to what does the work."""
 
-import importlib.util
-
 from bench_melt.workloads.tables import WorkloadTable
 from bench_melt.workloads.workload import Workload
 from tinyengine.errors import UserError
@@ -15,11 +13,6 @@ def make_workload(table: WorkloadTable) -> Workload:
     """
     match table.kind:
         case "llm":
-            if importlib.util.find_spec("httpx") is None:
-                raise UserError(
-                    f"workload '{table.name}' needs the python package 'httpx': "
-                    "pip install 'tinyengine-mcu[llm]'"
-                )
             from bench_melt.workloads.llm.workload import LlmWorkload
 
             return LlmWorkload(table)

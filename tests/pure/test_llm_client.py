@@ -3,8 +3,8 @@
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-import httpx
 import pytest
 
 from bench_melt.targets.machine import Deadline, TimeLimitError
@@ -34,16 +34,35 @@ class Clock:
         return self.now_s
 
 
-class Chunks(httpx.SyncByteStream):
-    """Events, each after its delay."""
+class Chunks:
+    """An answer: pieces of it, each after its delay."""
 
-    def __init__(self, clock: Clock, events: list[tuple[float, str]]) -> None:
-        self._clock, self._events = clock, events
+    def __init__(self, clock: Clock, status: int, events: list[tuple[float, str]]) -> None:
+        self.status, self._clock, self._events = status, clock, list(events)
 
-    def __iter__(self) -> Iterator[bytes]:
-        for delay_s, text in self._events:
-            self._clock.now_s += delay_s
-            yield text.encode()
+    def read1(self, count: int) -> bytes:
+        if not self._events:
+            return b""
+        delay_s, text = self._events.pop(0)
+        self._clock.now_s += delay_s
+        return text.encode()
+
+    def read(self) -> bytes:
+        return b"".join(iter(lambda: self.read1(0), b""))
+
+
+class Wire:
+    """A server that gives one answer."""
+
+    def __init__(self, answer: Chunks) -> None:
+        self._answer = answer
+
+    @contextmanager
+    def link(self, timeout_s: float) -> Iterator["Wire"]:
+        yield self
+
+    def ask(self, method: str, path: str, body: object = None) -> Chunks:
+        return self._answer
 
 
 def event(value: object) -> str:
@@ -59,12 +78,8 @@ def talk(
     clock = Clock()
     monkeypatch.setattr(client_module, "time", clock)
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, stream=Chunks(clock, events))
-
     made = Client("127.0.0.1:1", deadline or Deadline(60), path="/v1", model=None)
-    made._http.close()
-    made._http = httpx.Client(base_url=made.base, transport=httpx.MockTransport(answer))
+    made._http = Wire(Chunks(clock, status, events))  # type: ignore[assignment]
     return made
 
 

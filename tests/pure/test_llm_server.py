@@ -106,7 +106,7 @@ def test_turns_carry_the_answers_before_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("delays", "message"),
     [
-        (Delays(0.0, (0.0,), break_after=2), "broke off after 2 tokens"),
+        (Delays(0.0, (0.0,), break_after=2), "broke off after 2 events"),
         (Delays(0.0, (0.0,), status=503), "HTTP 503: .*model is asleep"),
     ],
 )
@@ -139,7 +139,6 @@ def test_too_high_a_rate_misses_the_limits() -> None:
 
         assert share(40.0) < 0.6
         assert share(2.0) == 1.0
-        client.close()
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:

@@ -58,21 +58,20 @@ class LlmWorkload:
         """Measure once."""
         table = self._table
         parallel = table.goodput.parallel if table.goodput is not None else 1
-        busy_s, wall_s = time.process_time(), time.perf_counter()
         with serve(bench, table.runner, parallel=parallel) as server:
             asker = _Asker(table, bench, server)
             cold = asker.cold_start() if table.cold_start else Latency()
             for index in range(bench.warmups):
                 asker.ask(-1 - index)
             bench.events.events[:] = [e for e in bench.events.events if e.phase == "load"]
+            busy_s, wall_s = time.process_time(), time.perf_counter()
             answers = [a for index in range(table.requests) for a in asker.ask(index)]
-            link_ms = server.client.link_delay_ms()
-            latency = latency_of(answers, link_ms)
             sustained = asker.sustained() if table.sustained is not None else Sustained()
+            harness = (time.process_time() - busy_s) / (time.perf_counter() - wall_s)
+            latency = latency_of(answers, server.client.link_delay_ms())
             goodput, trials = asker.goodput()
             usage = server.usage()
             properties = server.client.properties()
-        harness = (time.process_time() - busy_s) / (time.perf_counter() - wall_s)
         return Results(
             setting=_setting(table, properties),
             latency=replace(
