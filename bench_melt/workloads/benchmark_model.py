@@ -116,7 +116,7 @@ def run_benchmark_model(bench: Bench, table: TfliteTable) -> Results:
         raise DeviceError(f"benchmark_model ended with exit code {code}: {' | '.join(said)}")
     timings = parse(text)
     for name, (from_s, to_s) in phases.items():
-        bench.events.add(name, from_s, to_s)
+        bench.events.add(name, from_s, to_s, timings.count if name == "inference" else 1)
     memory = MemoryUse(
         memory_peak_bytes=usage.rss_peak_bytes,
         memory_pss_bytes=usage.pss_bytes,

@@ -16,11 +16,15 @@ from tinyengine.errors import InternalError
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A phase on the host's clock (`time.perf_counter`), in seconds."""
+    """A phase on the host's clock (`time.perf_counter`), in seconds.
+
+    count: tokens or inferences that it made, which its energy is divided by; None: not known.
+    """
 
     phase: str
     start_s: float
     end_s: float
+    count: int | None = 1
 
 
 @dataclass(slots=True)
@@ -29,9 +33,9 @@ class EventLog:
 
     events: list[Event] = field(default_factory=list)
 
-    def add(self, phase: str, start_s: float, end_s: float) -> None:
+    def add(self, phase: str, start_s: float, end_s: float, count: int | None = 1) -> None:
         """Note a phase that is over."""
-        self.events.append(Event(phase, start_s, end_s))
+        self.events.append(Event(phase, start_s, end_s, count))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

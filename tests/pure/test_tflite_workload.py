@@ -151,6 +151,7 @@ def test_a_repetition_in_the_interpreter(tmp_path: Path) -> None:
     load, inference = made.events.events
     assert (load.phase, inference.phase) == ("load", "inference")
     assert load.start_s < load.end_s <= inference.start_s < inference.end_s
+    assert inference.count == 20
     # the measured inferences, without the warm-ups, are the phase
     assert (inference.end_s - inference.start_s) * 1000 >= sum(times) * 0.999
 
@@ -322,7 +323,7 @@ def test_benchmark_model_on_a_machine(tmp_path: Path) -> None:
     assert results.details["memory_growth_bytes"] == round(60.5 * 2**20)
     assert [event.phase for event in made.events.events] == ["load", "inference"]
     load, inference = made.events.events
-    assert load.end_s <= inference.start_s < inference.end_s
+    assert load.end_s <= inference.start_s < inference.end_s and inference.count == 20
 
 
 def made_table() -> TfliteTable:

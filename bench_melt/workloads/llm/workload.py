@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bench_melt.models import ModelFile
-from bench_melt.record import Latency, MemoryUse, Results, Setting, Sustained
+from bench_melt.record import Latency, MemoryUse, Quality, Results, Setting, Sustained
 from bench_melt.workloads.llm.client import Answer
 from bench_melt.workloads.llm.goodput import find_goodput, run_load
 from bench_melt.workloads.llm.metrics import latency_of, sustained_of
 from bench_melt.workloads.llm.prompts import Conversation, load_conversations, synthetic_tokens
+from bench_melt.workloads.llm.quality import CONTEXT_MIN, examine, shipped_exam
 from bench_melt.workloads.llm.serve import Server, serve
 from bench_melt.workloads.tables import LlmTable
 from bench_melt.workloads.workload import Bench, resolve
@@ -27,6 +28,7 @@ class LlmWorkload:
     def __init__(self, table: LlmTable) -> None:
         """Take what the suite says."""
         self._table = table
+        self._examined: set[tuple[str, str | None]] = set()  # machine, model
 
     def check(self, model: ModelFile, folder: Path) -> None:
         """Refuse a model or a program that cannot work.
@@ -53,6 +55,11 @@ class LlmWorkload:
                 f"workload '{self._table.name}': n_depth + n_prompt + n_gen is {wanted} tokens, "
                 f"the runner's context holds {runner.context}; raise 'context'"
             )
+        if self._table.quality and runner.context < CONTEXT_MIN:
+            raise UserError(
+                f"workload '{self._table.name}': quality needs a context of {CONTEXT_MIN} tokens, "
+                f"the runner's holds {runner.context}; raise 'context'"
+            )
 
     def run(self, bench: Bench) -> Results:
         """Measure once."""
@@ -72,6 +79,7 @@ class LlmWorkload:
             goodput, trials = asker.goodput()
             usage = server.usage()
             properties = server.client.properties()
+            quality = self._quality(bench, server)
         return Results(
             setting=_setting(table, properties),
             latency=replace(
@@ -88,8 +96,18 @@ class LlmWorkload:
                 cpu_s=usage.cpu_s,
                 harness_cpu_share=harness,
             ),
+            quality=quality,
             details={"answers": [_told(a) for a in answers], "goodput": trials},
         )
+
+    def _quality(self, bench: Bench, server: Server) -> Quality:
+        """Return how well the model answers, the first time; nothing of it varies."""
+        known = (bench.machine.name, bench.model.facts.model_sha256)
+        if not self._table.quality or known in self._examined:
+            return Quality()
+        found = examine(server.client, shipped_exam())
+        self._examined.add(known)
+        return found
 
 
 class _Asker:
