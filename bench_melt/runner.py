@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
+from bench_melt.bandwidth import Bandwidth
 from bench_melt.models import ModelFile
 from bench_melt.record import (
     Conditions,
@@ -114,6 +115,7 @@ class Station:
     def __init__(self, rig: Rig, description: Description, stack: contextlib.ExitStack) -> None:
         """Remember how to open it; `stack` closes it in the end."""
         self.description = description
+        self.bandwidth = Bandwidth()
         self._rig = rig
         self._stack = stack
         self._open: tuple[Machine, MachineInfo] | None = None
@@ -219,6 +221,7 @@ def _measure(suite: LoadedSuite, cell: Cell, rig: Rig, station: Station, draft: 
         seed=cell.seed,
         deadline=Deadline(settings.time_limit_s),
         events=EventLog(),
+        bandwidth=station.bandwidth,
     )
     workload, energy = rig.workloads[cell.workload.name], rig.energy.get(cell.target.name)
 

@@ -47,6 +47,15 @@ def prefill_tokens_per_s(answer: Answer) -> float | None:
     return count / spent_ms * 1000 if count > 0 and spent_ms > 0 else None
 
 
+def position_of(answers: Sequence[Answer]) -> float | None:
+    """Return how many positions the context held while tokens were made, on average."""
+    prompts = [a.prompt_tokens for a in answers if a.prompt_tokens is not None]
+    if not answers or len(prompts) < len(answers):
+        return None
+    middles = [p + a.generated_tokens / 2 for p, a in zip(prompts, answers, strict=True)]
+    return statistics.fmean(middles)
+
+
 def sustained_of(tokens_per_s: Sequence[float]) -> Sustained:
     """Find where a machine throttles: the first prompt from which on it stays slower.
 

@@ -7,11 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from bench_melt.bandwidth import Rate, decode_share
 from bench_melt.models import ModelFile
 from bench_melt.record import Latency, MemoryUse, Quality, Results, Setting, Sustained
 from bench_melt.workloads.llm.client import Answer
 from bench_melt.workloads.llm.goodput import find_goodput, run_load
-from bench_melt.workloads.llm.metrics import latency_of, sustained_of
+from bench_melt.workloads.llm.metrics import latency_of, position_of, sustained_of
 from bench_melt.workloads.llm.prompts import Conversation, load_conversations, synthetic_tokens
 from bench_melt.workloads.llm.quality import CONTEXT_MIN, examine, shipped_exam
 from bench_melt.workloads.llm.serve import Server, serve
@@ -65,6 +66,7 @@ class LlmWorkload:
         """Measure once."""
         table = self._table
         parallel = table.goodput.parallel if table.goodput is not None else 1
+        rate = _rate(bench, table)
         with serve(bench, table.runner, parallel=parallel) as server:
             asker = _Asker(table, bench, server)
             cold = asker.cold_start() if table.cold_start else Latency()
@@ -95,9 +97,17 @@ class LlmWorkload:
                 memory_pss_bytes=usage.pss_bytes,
                 cpu_s=usage.cpu_s,
                 harness_cpu_share=harness,
+                memory_bandwidth_bytes_per_s=rate.bytes_per_s,
+                memory_bandwidth_share=decode_share(
+                    bench.model.reads, position_of(answers), latency.decode_tokens_per_s, rate
+                ),
             ),
             quality=quality,
-            details={"answers": [_told(a) for a in answers], "goodput": trials},
+            details={
+                "answers": [_told(a) for a in answers],
+                "goodput": trials,
+                "memory_bandwidth_missing": rate.reason,
+            },
         )
 
     def _quality(self, bench: Bench, server: Server) -> Quality:
@@ -207,6 +217,15 @@ class _Asker:
                 "n_depth cannot be measured on it"
             )
         return answer
+
+
+def _rate(bench: Bench, table: LlmTable) -> Rate:
+    """Return the machine's bandwidth for as many threads; measured while nothing else runs."""
+    if table.runner.kind == "url":
+        return Rate(None, "the server at a URL may run on another machine")
+    if table.runner.gpu_layers:
+        return Rate(None, "layers on a GPU: its memory is not measured")
+    return bench.bandwidth.measure(bench.machine, bench.info, table.runner.threads, bench.cores)
 
 
 def _setting(table: LlmTable, properties: Mapping[str, Any]) -> Setting:
