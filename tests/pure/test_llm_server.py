@@ -72,9 +72,9 @@ def test_a_repetition_over_real_sockets(tmp_path: Path) -> None:
         results = LlmWorkload(
             table(address, n_prompt=8, requests=2, sustained=3, goodput=wanted)
         ).run(work)
-    # a busy computer only ever adds time
+    # a busy computer only ever adds time until the last token (two requests: medians are means)
     assert (results.latency.ttft_ms or 0) >= 49
-    assert (results.latency.tpot_ms or 0) >= 8
+    assert (results.latency.ttft_ms or 0) + 5 * (results.latency.tpot_ms or 0) >= 99
     assert results.latency.clock == "host" and (results.latency.link_delay_ms or 0) > 0
     assert results.latency.load_ms is None  # nobody started it
     assert results.latency.generated_tokens == 12
