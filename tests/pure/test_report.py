@@ -238,6 +238,26 @@ def test_tables_and_pages_escape_what_devices_say(tmp_path: Path) -> None:
     assert page.count("plotly.js v") == 1 and "<script src=" not in page
 
 
+def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
+    measured = sample(tmp_path)
+    page = to_html(measured)
+    assert "Not measured: no workload of kind &#39;tflite&#39;." in page
+    assert "Not measured: no row has a recording that is still there." in page
+    bare = dict.fromkeys(("j_per_token_decode", "perplexity", "temperature_c_after"))
+    page = to_html([{**one, **bare} for one in measured])
+    for missing in (
+        "no meter told",
+        "no workload with &#39;quality = true&#39;",
+        "no machine told",
+    ):
+        assert f"Not measured: {missing}" in page
+    assert "Not measured: no repetition decoded" not in page
+    # a cell with one of two figures is named below the picture of the others
+    other = [{**one, "model": "n", "j_per_token_decode": None} for one in measured]
+    assert "Not measured for phone n Q4_0 chat." in to_html([*measured, *other])
+    assert "plotly.js v" not in to_html([])  # nothing to draw, nothing to draw with
+
+
 def test_power_is_drawn_with_its_phases(tmp_path: Path) -> None:
     samples = tmp_path / "p.csv"
     lines = [f"{at / 100},5.0,{0.1 if at < 50 else 0.3}" for at in range(100)]
