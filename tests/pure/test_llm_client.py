@@ -33,6 +33,9 @@ class Clock:
     def perf_counter(self) -> float:
         return self.now_s
 
+    def sleep(self, wait_s: float) -> None:
+        self.now_s += wait_s
+
 
 class Chunks:
     """An answer: pieces of it, each after its delay."""
@@ -129,6 +132,10 @@ def test_the_devices_own_clock_is_preferred(monkeypatch: pytest.MonkeyPatch) -> 
     answer = talk(monkeypatch, [*events, (0.0, DONE)]).complete("text", 5)
     assert answer.on_device_clock
     assert answer.tpot_ms == pytest.approx(40)
+    # so are the times of phases: the first token as it arrived, the others as they were made
+    assert [at - answer.sent_s for at in answer.token_s] == pytest.approx(
+        [0.5, 0.54, 0.58, 0.62, 0.66]
+    )
     assert latency_of([answer], None).clock == "device"
     assert prefill_tokens_per_s(answer) == pytest.approx(40)
 

@@ -21,6 +21,8 @@ _PING_COUNT = 5
 _EVENT_BYTES_MAX = 1 << 20  # one event; a server that sends more is no token stream
 _READY_S = 1.0
 _LONGEST_S = 86_400.0
+_STAMP = b'"predicted_ms"'
+_PAUSE_S = 0.1
 _SHOWN = 300  # characters of what a server said
 
 
@@ -29,7 +31,7 @@ class Answer:
     """One request's times and tokens.
 
     sent_s, token_s: host clock (`time.perf_counter`): request sent on an open connection, each
-    token arrived.
+    token arrived; where the runner stamps tokens, those after the first by its stamps.
     device_token_ms: the runner's own time of each token after the first, from the first; empty
     where it gives none. device_prompt_ms: its time for the prompt.
     """
@@ -245,7 +247,7 @@ def _answer(stream: _Stream, sent_s: float, where: str) -> Answer:
     prompt_ms = timings.get("prompt_ms")
     return Answer(
         sent_s=sent_s,
-        token_s=tuple(stream.token_s),
+        token_s=tuple(_token_times(stream)),
         text="".join(stream.text),
         prompt_tokens=None if prompt is None else int(prompt),
         cached_tokens=None if "cache_n" not in timings else int(timings["cache_n"]),
@@ -255,16 +257,34 @@ def _answer(stream: _Stream, sent_s: float, where: str) -> Answer:
     )
 
 
+def _token_times(stream: _Stream) -> Sequence[float]:
+    if len(stream.device_ms) != len(stream.token_s):
+        return stream.token_s
+    first_s, first_ms = stream.token_s[0], stream.device_ms[0]
+    return [first_s + (at_ms - first_ms) / 1000 for at_ms in stream.device_ms]
+
+
 def _events(answer: HTTPResponse, where: str) -> Iterator[tuple[float, bytes]]:
-    """Yield the arrival and the data of each server-sent event up to [DONE]."""
+    """Yield the arrival and the data of each server-sent event up to [DONE].
+
+    Once the runner stamps its tokens itself nobody needs to wake up for each: they are read a few
+    at a time, which leaves the processor to the runner.
+    """
+    stamped = False
+
+    def pause() -> None:
+        if stamped:
+            time.sleep(_PAUSE_S)
+
     try:
-        for line in lines(answer, _EVENT_BYTES_MAX):
+        for line in lines(answer, _EVENT_BYTES_MAX, pause):
             now_s = time.perf_counter()
             if not line.startswith(b"data:"):
                 continue
             data = line[5:].strip()
             if data == b"[DONE]":
                 return
+            stamped = stamped or _STAMP in data
             yield now_s, data
     except ValueError as error:
         raise DeviceError(f"{where} sent {error}, which is no token stream") from error

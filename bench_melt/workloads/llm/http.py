@@ -8,7 +8,7 @@ opened before its clock starts: servers that close theirs after a stream then do
 import http.client
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -74,14 +74,19 @@ class Http:
         )
 
 
-def lines(answer: http.client.HTTPResponse, longest_bytes: int) -> Iterator[bytes]:
+def lines(
+    answer: http.client.HTTPResponse, longest_bytes: int, before_read: Callable[[], None]
+) -> Iterator[bytes]:
     """Yield an answer's lines as they arrive, without their ends; the last may lack its end.
 
     Raises:
         ValueError: a line is longer than `longest_bytes`.
     """
     held = b""
-    while data := answer.read1(_READ_BYTES):
+    while True:
+        before_read()
+        if not (data := answer.read1(_READ_BYTES)):
+            break
         held += data
         *whole, held = held.split(b"\n")
         yield from whole

@@ -66,7 +66,7 @@ class LlmWorkload:
         """Measure once."""
         table = self._table
         parallel = table.goodput.parallel if table.goodput is not None else 1
-        rate = _rate(bench, table)
+        rate, single = _rate(bench, table, table.runner.threads), _rate(bench, table, 1)
         with serve(bench, table.runner, parallel=parallel) as server:
             asker = _Asker(table, bench, server)
             cold = asker.cold_start() if table.cold_start else Latency()
@@ -107,6 +107,7 @@ class LlmWorkload:
                 "answers": [_told(a) for a in answers],
                 "goodput": trials,
                 "memory_bandwidth_missing": rate.reason,
+                "memory_bandwidth_one_thread_bytes_per_s": single.bytes_per_s,
             },
         )
 
@@ -219,13 +220,13 @@ class _Asker:
         return answer
 
 
-def _rate(bench: Bench, table: LlmTable) -> Rate:
-    """Return the machine's bandwidth for as many threads; measured while nothing else runs."""
+def _rate(bench: Bench, table: LlmTable, threads: int) -> Rate:
+    """Return the machine's bandwidth for so many threads; measured while nothing else runs."""
     if table.runner.kind == "url":
         return Rate(None, "the server at a URL may run on another machine")
     if table.runner.gpu_layers:
         return Rate(None, "layers on a GPU: its memory is not measured")
-    return bench.bandwidth.measure(bench.machine, bench.info, table.runner.threads, bench.cores)
+    return bench.bandwidth.measure(bench.machine, bench.info, threads, bench.cores)
 
 
 def _setting(table: LlmTable, properties: Mapping[str, Any]) -> Setting:
