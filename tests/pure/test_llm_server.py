@@ -73,9 +73,9 @@ def test_a_repetition_over_real_sockets(tmp_path: Path) -> None:
         results = LlmWorkload(
             table(address, n_prompt=8, requests=2, sustained=3, goodput=wanted)
         ).run(work)
-    # a busy computer only ever adds time
+    # a busy computer only ever adds time until the last token (two requests: medians are means)
     assert (results.latency.ttft_ms or 0) >= 49
-    assert (results.latency.tpot_ms or 0) >= 8
+    assert (results.latency.ttft_ms or 0) + 5 * (results.latency.tpot_ms or 0) >= 99
     assert results.latency.clock == "host" and (results.latency.link_delay_ms or 0) > 0
     assert results.latency.load_ms is None  # nobody started it
     assert results.latency.generated_tokens == 12
@@ -107,7 +107,7 @@ def test_turns_carry_the_answers_before_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("delays", "message"),
     [
-        (Delays(0.0, (0.0,), break_after=2), "broke off after 2 tokens"),
+        (Delays(0.0, (0.0,), break_after=2), "broke off after 2 events"),
         (Delays(0.0, (0.0,), status=503), "HTTP 503: .*model is asleep"),
     ],
 )
@@ -140,7 +140,6 @@ def test_too_high_a_rate_misses_the_limits() -> None:
 
         assert share(40.0) < 0.6
         assert share(2.0) == 1.0
-        client.close()
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:

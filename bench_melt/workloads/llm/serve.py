@@ -55,11 +55,8 @@ def serve(bench: Bench, runner: LlmRunner, *, parallel: int = 1) -> Iterator[Ser
     if runner.kind == "url":
         started_s = time.perf_counter()
         client = _client(bench, runner, str(runner.url))
-        try:
-            _wait_ready(bench, client, None)
-            yield Server(client, None, None, (), started_s)
-        finally:
-            client.close()
+        _wait_ready(bench, client, None)
+        yield Server(client, None, None, (), started_s)
         return
     port = runner.port or secrets.choice(range(*_PORTS))
     with bench.deadline.paused():  # a large model takes its time to the machine, once
@@ -79,7 +76,6 @@ def serve(bench: Bench, runner: LlmRunner, *, parallel: int = 1) -> Iterator[Ser
         else:
             address = stack.enter_context(bench.machine.tunnel(port))
         client = _client(bench, runner, address)
-        stack.callback(client.close)
         _wait_ready(bench, client, process)
         clock.end("ready")
         bench.events.add("load", started_s, clock.last_s)
