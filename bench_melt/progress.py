@@ -28,6 +28,10 @@ class Meter:
             self._right.append(right)
         self._progress.update(self._task, advance=1, figures=self.figures())
 
+    def reach(self, done: int, total: int) -> None:
+        """Set how far it is; the total may change on the way."""
+        self._progress.update(self._task, completed=done, total=total)
+
     def figures(self) -> str:
         """Return `loss 1.234  accuracy 56.0 %`, of which what is known."""
         parts = []

@@ -2,6 +2,7 @@
 
 import importlib.util
 
+from bench_melt.workloads.llama_bench import LlamaBenchWorkload
 from bench_melt.workloads.tables import WorkloadTable
 from bench_melt.workloads.workload import Workload
 from tinyengine.errors import UserError
@@ -23,5 +24,7 @@ def make_workload(table: WorkloadTable) -> Workload:
             from bench_melt.workloads.llm.workload import LlmWorkload
 
             return LlmWorkload(table)
+        case "llama-bench":
+            return LlamaBenchWorkload(table)
         case kind:
             raise UserError(f"workload '{table.name}': kind '{kind}' is not supported")
