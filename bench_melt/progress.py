@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bench_melt.record import Row
+from bench_melt.suite import Cell
+
 _WINDOW = 100  # running figures are means of so many steps
 
 
@@ -52,6 +55,27 @@ class Bars:
     def phase(self, label: str, total: int) -> Meter:
         """Begin a phase of `total` steps."""
         return Meter(self._progress, label, total)
+
+
+class SweepLines:
+    """One line on stderr per repetition of a sweep: what runs, how it ended."""
+
+    def __init__(self) -> None:
+        """Write to stderr."""
+        self._console = Console(stderr=True, highlight=False, markup=False)
+
+    def begin(self, cell: Cell, done: int, total: int) -> None:
+        """Say which repetition starts."""
+        self._console.print(
+            f"[{done + 1}/{total}] {cell.target.name} {cell.model.name} {cell.workload.name} "
+            f"#{cell.repetition}",
+            end=" ... ",
+        )
+
+    def end(self, row: Row) -> None:
+        """Say how it ended."""
+        outcome = row.outcome
+        self._console.print(outcome.reason or f"ok, {outcome.duration_s:.1f} s", soft_wrap=True)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench_melt.packaged import PACKAGES, cached_model
+from bench_melt.packaged import PACKAGES, find_model
 from bench_melt.runners.build import MANIFEST, runners_folder
 from bench_melt.runners.compilers import PROCESSORS
 
@@ -45,7 +45,7 @@ def runner_items() -> Iterator[Item]:
 def model_items() -> Iterator[Item]:
     """Yield the models that Python packages carry."""
     for name, package in PACKAGES.items():
-        path = cached_model(name)
+        path = find_model(name)
         note = f"fetched when first used: {package.requirement}" if path is None else str(path)
         yield Item(name, path is not None, note)
 
