@@ -18,6 +18,8 @@ EXTRAS := dev,data,litert,llm,report
 TORCH := $(VENV)/.torch-installed
 TORCH_VERSION := 2.13.*
 PYTEST_JOBS := 2
+# what builds llama.cpp for this computer and for 64-bit Arm, and runs the latter here
+RUNNER_TOOLS := g++ cmake ninja aarch64-linux-gnu-g++ qemu-aarch64-static
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -42,14 +44,14 @@ $(TORCH): $(STAMP)
 
 # cheap when all is there; where nothing may be installed it says what is missing and goes on
 tools: $(STAMP)
-	@missing=; for tool in gcc arm-none-eabi-gcc qemu-system-arm; do \
+	@missing=; for tool in gcc arm-none-eabi-gcc qemu-system-arm $(RUNNER_TOOLS); do \
 	    command -v $$tool >/dev/null || missing=yes; done; \
 	if [ -n "$$missing" ] || [ ! -f $(TOOLS) ]; then \
 	    if $(BIN)/tinyengine-codegen doctor --install >/dev/null; then touch $(TOOLS); \
 	    else echo "note: without these tools only part of the boards works" >&2; fi; fi
 
 demo: setup
-	$(BIN)/bench-melt demo
+	$(BIN)/bench-melt demo training
 
 test: setup numpy126
 	$(BIN)/python -m pytest -q -n $(PYTEST_JOBS) tests

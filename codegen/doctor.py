@@ -28,6 +28,11 @@ _TOOLS = (
     ("gcc", "board 'host'", toolchain.HOST_PACKAGES),
     (f"{toolchain.ARM_PREFIX}gcc", "Cortex-M boards", toolchain.ARM_PACKAGES),
     ("qemu-system-arm", "boards 'qemu_*'", toolchain.QEMU_PACKAGES),
+    ("g++", "bench-melt runner build", ("g++",)),
+    ("cmake", "bench-melt runner build", ("cmake",)),
+    ("ninja", "bench-melt runner build", ("ninja-build",)),
+    ("aarch64-linux-gnu-g++", "runners for phones and boards", toolchain.CROSS_PACKAGES),
+    ("qemu-aarch64-static", "trying such runners here", toolchain.EMULATOR_PACKAGES),
 )
 
 # data that Debian packages: good to have, nothing breaks without it

@@ -253,10 +253,10 @@ def _install(
     found: list[Mapping[str, Any]] = []
     for name in programs:
         made = find_in(tree, name)
+        version = version_of(made, processor)
         fresh = out / f".{name}.new"
         shutil.copyfile(made, fresh)
         fresh.chmod(0o755)
-        version = version_of(fresh, processor)
         fresh.replace(out / name)
         size, digest = (out / name).stat().st_size, file_sha256(out / name)
         found.append({"name": name, "bytes": size, "sha256": digest, "version": version})

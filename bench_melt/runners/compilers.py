@@ -12,11 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from codegen.tables import nearest
-from codegen.toolchain import apt_line, run_tool
+from codegen.toolchain import CROSS_PACKAGES, apt_line, run_tool
 from tinyengine.errors import UserError
 
-CROSS_PACKAGES = ("g++-aarch64-linux-gnu", "libc6-dev-arm64-cross")
-EMULATOR, EMULATOR_PACKAGES = "qemu-aarch64-static", ("qemu-user-static",)
+EMULATOR = "qemu-aarch64-static"
 
 _GCC = "aarch64-linux-gnu-"
 _ZIG_TARGET = "aarch64-linux-musl"  # static by nature: Android's kernel needs no more
