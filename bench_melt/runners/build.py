@@ -4,16 +4,18 @@ A second call goes on where the first was interrupted (ninja knows what is done)
 where the folder already holds what would be built.
 """
 
+import contextlib
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bench_melt.models import file_sha256
 from bench_melt.packaged import user_cache
@@ -125,7 +127,13 @@ def build_runner(
 def llama_options(source: Source) -> Mapping[str, str]:
     """Return CMake's variables for llama.cpp. The archive has no history: the build number is 0."""
     commit = source.commit[:9] if source.commit else "unknown"
-    return {**_LLAMA_OPTIONS, "LLAMA_BUILD_COMMIT": commit, "LLAMA_BUILD_NUMBER": "0"}
+    fewer = Path(__file__).with_name("fewer_units.cmake")
+    return {
+        **_LLAMA_OPTIONS,
+        "LLAMA_BUILD_COMMIT": commit,
+        "LLAMA_BUILD_NUMBER": "0",
+        "CMAKE_PROJECT_llama.cpp_INCLUDE": str(fewer),
+    }
 
 
 def configure_argv(
@@ -269,26 +277,29 @@ def _run(argv: Sequence[str], log: Path, what: str, see: Callable[[str], None]) 
     environment = {
         **os.environ,
         "LC_ALL": "C",
+        "TERM": "dumb",
         "NINJA_STATUS": "[%f/%t] ",
         "GIT_CEILING_DIRECTORIES": str(log.parent.parent),
     }
     last: deque[str] = deque(maxlen=_LAST_LINES)
+    # ninja holds its lines back unless it writes to a terminal; a dumb one gets plain lines
+    reader, writer = pty.openpty()
     with (
         log.open("w", encoding="utf-8", buffering=1) as kept,
+        os.fdopen(reader, encoding="utf-8", errors="replace") as output,
         subprocess.Popen(
             list(argv),
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=writer,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
         ) as process,
     ):
+        os.close(writer)
         try:
-            for line in process.stdout or ():
-                kept.write(line)
-                last.append(line.rstrip())
+            for line in _lines(output):
+                kept.write(f"{line}\n")
+                last.append(line)
                 see(line)
         except BaseException:
             process.terminate()
@@ -299,6 +310,13 @@ def _run(argv: Sequence[str], log: Path, what: str, see: Callable[[str], None]) 
             f"{what} failed with exit code {process.returncode}; the whole output is in '{log}', "
             f"it ends with:\n  {said}"
         )
+
+
+def _lines(terminal: IO[str]) -> Iterator[str]:
+    """Yield lines until nobody holds the other end: Linux tells that by an error."""
+    with contextlib.suppress(OSError):
+        for line in terminal:
+            yield line.rstrip()
 
 
 def _first_line(argv: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench_melt.commands.runner import Action, command
-from bench_melt.runners import compilers, source
+from bench_melt.runners import build, compilers, source
 from bench_melt.runners.build import Tree, configure_argv, llama_options
 from bench_melt.runners.compilers import Choice, Compiler, find_compiler, find_processor
 from bench_melt.runners.source import Source, get_source
@@ -23,6 +23,7 @@ LLAMA = (
     *("-DLLAMA_BUILD_APP=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_TESTS=OFF"),
     *("-DLLAMA_BUILD_UI=OFF", "-DLLAMA_OPENSSL=OFF", "-DLLAMA_USE_PREBUILT_UI=OFF"),
     *("-DLLAMA_BUILD_COMMIT=012345678", "-DLLAMA_BUILD_NUMBER=0"),
+    f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={Path(build.__file__).with_name('fewer_units.cmake')}",
 )
 BEGIN = ("bin/cmake", "-G", "Ninja", "-S", "src", "-B", "work")
 
