@@ -17,8 +17,9 @@ EXTRAS := dev,data,litert,llm,report,ssh,android,ios
 # 45 MB: installed where a missing tool is a failure, elsewhere by hand: CONTRIBUTING.md
 TORCH := $(VENV)/.torch-installed
 TORCH_VERSION := 2.13.*
-# what 'doctor --install' installs only there: servers that tests talk to
-CI_TOOLS := $(if $(filter 1 true yes,$(CI)),sshd)
+# what 'doctor --install' installs only there: what tests of phones, boards and runners work with
+CI_TOOLS := $(if $(filter 1 true yes,$(CI)),sshd adb mksh toybox g++ cmake ninja \
+    aarch64-linux-gnu-g++ qemu-aarch64-static)
 PYTEST_JOBS := 2
 
 .DEFAULT_GOAL := help
@@ -51,7 +52,7 @@ tools: $(STAMP)
 	    else echo "note: without these tools only part of the boards works" >&2; fi; fi
 
 demo: setup
-	$(BIN)/bench-melt demo
+	$(BIN)/bench-melt demo training
 
 test: setup numpy126
 	$(BIN)/python -m pytest -q -n $(PYTEST_JOBS) tests

@@ -1,5 +1,6 @@
 """From a suite's workload table to what does the work."""
 
+from bench_melt.workloads.llama_bench import LlamaBenchWorkload
 from bench_melt.workloads.tables import WorkloadTable
 from bench_melt.workloads.workload import Workload
 from tinyengine.errors import UserError
@@ -20,5 +21,7 @@ def make_workload(table: WorkloadTable) -> Workload:
             from bench_melt.workloads.tflite import TfliteWorkload
 
             return TfliteWorkload(table)
+        case "llama-bench":
+            return LlamaBenchWorkload(table)
         case kind:
             raise UserError(f"workload '{table.name}': kind '{kind}' is not supported")
