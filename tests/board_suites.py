@@ -82,7 +82,8 @@ def write_suite(
 
 def double(folder: Path, tag: str, *more: str) -> str:
     """Return a runner's lines: the double of a server, started by the harness."""
-    words = ("-m", "tests.openai_double", '"$@"', "--tag", tag, *more)
+    # without what is installed it starts sooner
+    words = ("-S", "-m", "tests.openai_double", '"$@"', "--tag", tag, *more)
     made = program(folder / f"double-{tag}", *words)
     return f'runner = {{ kind = "server", program = "{made.name}", args = ["--port", "{{port}}"] }}'
 

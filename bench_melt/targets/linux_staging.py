@@ -90,11 +90,17 @@ class Staging:
         self._do(lambda: sftp.posix_rename(part, goal), goal)
 
     def _full(self, source: Path, folder: str, free: int | None) -> DeviceError:
-        there = "" if free is None else f", {free:,} B are free (or may be used)"
+        size, name = source.stat().st_size, self._link.name
+        if free is not None and free >= size:
+            return DeviceError(
+                f"'{source.name}' ({size:,} B) could not be written to '{folder}' on '{name}', "
+                f"where {free:,} B are free: is there a quota, or a limit on the size of files?"
+            )
+        there = "" if free is None else f", {free:,} B are free"
         return DeviceError(
-            f"no space on '{self._link.name}' for '{source.name}': {source.stat().st_size:,} B "
-            f"are needed in '{folder}'{there}; delete old folders in "
-            f"'{posixpath.dirname(folder)}', or give the machine another 'staging'"
+            f"no space on '{name}' for '{source.name}': {size:,} B are needed in '{folder}'"
+            f"{there}; delete old folders in '{posixpath.dirname(folder)}', or give the machine "
+            "another 'staging'"
         )
 
     def _size(self, sftp: asyncssh.SFTPClient, path: str) -> int | None:

@@ -13,6 +13,7 @@ from bench_melt.record import ModelFacts
 from bench_melt.targets.description import load_machine
 from bench_melt.targets.local import LocalMachine
 from bench_melt.targets.machine import Deadline, MachineInfo
+from bench_melt.workloads.llm import serve
 from bench_melt.workloads.llm.client import Client
 from bench_melt.workloads.llm.goodput import run_load
 from bench_melt.workloads.llm.workload import LlmWorkload
@@ -164,3 +165,8 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 def test_a_workload_that_cannot_work(tmp_path: Path, more: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         LlmWorkload(table("127.0.0.1:9", **more)).check(MODEL, tmp_path)
+
+
+def test_the_server_finds_its_port_taken_by_its_own_client() -> None:
+    """Asking a port that nobody listens at yet, a client may be given that very port as its own."""
+    assert serve._PORTS[1] <= 32_768  # where Linux begins to hand out

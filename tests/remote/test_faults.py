@@ -13,6 +13,7 @@ import pytest
 from bench_melt.record import Row
 from bench_melt.targets import ssh_link
 from bench_melt.targets.linux import LinuxMachine
+from bench_melt.targets.linux_staging import Staging
 from bench_melt.targets.machine import Deadline
 from tests.board_suites import double, measure, write_suite
 from tests.cut_proxy import CutProxy
@@ -120,27 +121,32 @@ def test_what_runs_is_ended_when_the_machine_is_found_again(
     assert gone(words)
 
 
+@pytest.mark.parametrize(
+    ("free", "message"),
+    [
+        ([1000], "no space on 'board' for 'big': 300,000 B .* in '.*', 1,000 B are free; delete"),
+        ([1 << 30, 2000], "no space on 'board' for 'big': 300,000 B .*, 2,000 B are free; delete"),
+        ([None, None], "no space on 'board' for 'big': 300,000 B are needed in '.*'; delete old"),
+        ([1 << 30, 1 << 30], r"'big' \(300,000 B\) could not be written .* is there a quota"),
+    ],
+)
 def test_no_space_is_told_with_numbers(
-    server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: list[int | None], message: str
 ) -> None:
+    """Before the copy, or on the way: there the server's files really end early."""
     source = tmp_path / "big"
     source.write_bytes(bytes(300_000))
-    inside = "ulimit -f 64; trap '' XFSZ; exec"  # files end at 64 KiB or less; no signal
-    helper = next(Path("/").glob("usr/lib*/**/sftp-server"))
-    command = f"{tmp_path}/limited"
-    Path(command).write_text(f"#!/bin/sh\n{inside} {helper}\n")
-    Path(command).chmod(0o755)
-    with sshd(tmp_path / "s", sftp=command) as limited, limited.machine() as machine:
+    helper = next(Path("/").glob("usr/lib*/*/sftp-server"))
+    limited = tmp_path / "limited"
+    limited.write_text(f"#!/bin/sh\nulimit -f 64; trap '' XFSZ; exec {helper}\n")
+    limited.chmod(0o755)
+    told = iter(free)
+    monkeypatch.setattr(Staging, "_free", lambda *_: next(told))
+    with sshd(tmp_path / "s", sftp=str(limited)) as board, board.machine() as machine:
         machine.probe()
-        with pytest.raises(
-            DeviceError,
-            match=r"no space on 'board' for 'big': 300,000 B are needed in '.*staged/.*delete old",
-        ):
+        with pytest.raises(DeviceError, match=message):
             machine.deploy(source)
-        assert not list(limited.home.glob("staged/*/*"))
-        monkeypatch.setattr("bench_melt.targets.linux_staging.Staging._free", lambda *_: 1000)
-        with pytest.raises(DeviceError, match=r"'big': 300,000 B .*, 1,000 B are free"):
-            machine.deploy(source)
+        assert not list(board.home.glob("staged/*/*"))
 
 
 def test_a_file_that_arrives_damaged(server: Sshd, tmp_path: Path) -> None:
@@ -151,6 +157,7 @@ def test_a_file_that_arrives_damaged(server: Sshd, tmp_path: Path) -> None:
         machine._staging._hash = lambda path: "0" * 64  # type: ignore[method-assign]
         with pytest.raises(DeviceError, match="'x' arrived damaged at 'board'"):
             machine.deploy(source)
+        assert not list(server.home.glob("staged/*/x"))
 
 
 def test_time_passes_while_a_file_is_copied(server: Sshd, proxy: CutProxy, tmp_path: Path) -> None:

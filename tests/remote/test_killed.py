@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.board_suites import double, program, write_suite
+from tests.board_suites import double, write_suite
 from tests.harness_forks import Harness, harness
 from tests.sshd import gone, sshd
 
@@ -40,8 +40,9 @@ def kill_once(run: Harness, argv: list[str], log: Path, chance: random.Random) -
 
 @pytest.mark.slow
 def test_killed_at_twenty_moments_and_resumed(tmp_path: Path) -> None:
-    fails = program(tmp_path / "fails", "-c", "import sys; sys.exit('no memory')")
-    broken = f'runner = {{ kind = "server", program = "{fails.name}" }}\nn_prompt = 4'
+    (tmp_path / "fails").write_text("#!/bin/sh\necho no memory >&2; exit 1\n")
+    (tmp_path / "fails").chmod(0o755)
+    broken = 'runner = { kind = "server", program = "fails" }\nn_prompt = 4'
     works = double(tmp_path, TAG, "--first-s", "0", "--gaps-s", "0.001")
     with sshd(tmp_path / "s") as board, harness() as run:
         workloads = {"works": f"n_prompt = 4\nn_gen = 4\n{works}", "broken": broken}
