@@ -147,7 +147,8 @@ def plugged(server: Server, phone: Phone) -> Iterator[Adbd]:
         server.adb("connect", daemon.serial, check=phone.authorised)
         yield daemon
     finally:
-        server.adb("disconnect", daemon.serial, check=False)
+        if server.process.poll() is None:  # the client would start another one
+            server.adb("disconnect", daemon.serial, check=False)
         daemon.close()
 
 
