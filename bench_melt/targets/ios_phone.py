@@ -23,7 +23,7 @@ from pymobiledevice3.services.installation_proxy import InstallationProxyService
 from pymobiledevice3.tcp_forwarder import UsbmuxTcpForwarder
 
 from bench_melt.targets.ios_list import list_iphones
-from bench_melt.targets.ssh_loop import LoopThread
+from bench_melt.targets.loop_thread import LoopThread
 from tinyengine.errors import DeviceError, UserError
 
 _Result = TypeVar("_Result")

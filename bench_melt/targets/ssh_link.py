@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import asyncssh
 
 from bench_melt.targets.description import Connection
+from bench_melt.targets.loop_thread import LoopThread
 from bench_melt.targets.ssh_channel import Channel
 from bench_melt.targets.ssh_errors import read_key, where, why, why_host_key
-from bench_melt.targets.ssh_loop import LoopThread
 from tinyengine.errors import DeviceError, TinyEngineError, UserError
 
 _Result = TypeVar("_Result")

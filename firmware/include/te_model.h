@@ -48,7 +48,7 @@ typedef struct te_model {
     uint32_t state_count;
     te_hyper *hyper;
     void (*init)(void);                           /* weights and hyper back to as-compiled */
-    /* Where the input is nowhere whole: its next bytes, in order; offset 0 begins anew. Else NULL. */
+    /* Where the input is nowhere whole: its next bytes, in order; offset 0 begins anew. */
     te_status (*feed)(uint32_t offset, const void *bytes, uint32_t count);
     te_status (*forward)(const void *x, void *y); /* x NULL: in place; y NULL: stays in output */
     te_status (*train_step)(const void *x, uint32_t label, float *loss); /* NULL: inference only */

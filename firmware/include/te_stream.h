@@ -24,8 +24,8 @@ static inline const te_row *te_feed_next(te_feed *feed, const te_row *rows, uint
     return feed->at < count ? &rows[feed->at++] : NULL;
 }
 
-/* Moves what has come to `rows`, which want `wanted` bytes: 1 once they are there; 0: more must come,
- * and the same step is the next one again. */
+/* Moves what has come to `rows`, which want `wanted` bytes: 1 once they are there; 0: more must
+ * come, and the same step is the next one again. */
 static inline int te_feed_take(te_feed *feed, const uint8_t **bytes, uint32_t *count, int8_t *rows,
                                uint32_t wanted)
 {
