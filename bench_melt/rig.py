@@ -13,10 +13,11 @@ from bench_melt.models import ModelFile, load_model_file
 from bench_melt.packaged import packaged_model
 from bench_melt.record import Setting
 from bench_melt.runner import Rig
-from bench_melt.suite import LoadedSuite, ModelTable
+from bench_melt.suite import Cell, LoadedSuite, ModelTable
 from bench_melt.targets.description import Description, load_machine
 from bench_melt.targets.reach import make_machine
 from bench_melt.workloads.registry import make_workload
+from tinyengine.errors import UserError
 
 _PACKAGES = ("tinyengine-mcu", "numpy", "xllamacpp", "ai-edge-litert", "tflite-runtime")
 
@@ -29,11 +30,16 @@ def make_rig(suite: LoadedSuite) -> Rig:
     """
     tables = suite.tables
     descriptions = {
-        t.name: load_machine(t.machine, suite.folder).with_connection(t.connection)
+        t.name: load_machine(t.machine, suite.folder)
+        .with_connection(t.connection)
+        .with_files_in(suite.folder)
         for t in tables.targets
     }
     for target in tables.targets:
         descriptions[target.name].core_numbers(target.cores)
+        make_machine(descriptions[target.name])  # refuses what lacks a package, an address, a key
+    for cell in suite.cells:
+        _require_runner(cell, descriptions[cell.target.name])
     models = {t.name: _model(t, suite.folder) for t in tables.models}
     workloads = {t.name: make_workload(t) for t in tables.workloads}
     for model, workload in {(c.model.name, c.workload.name) for c in suite.cells}:
@@ -46,6 +52,21 @@ def make_rig(suite: LoadedSuite) -> Rig:
         energy=_energy(suite, descriptions),
         setting=Setting(git_revision=_revision(), tool_versions=_versions()),
     )
+
+
+def _require_runner(cell: Cell, description: Description) -> None:
+    """Refuse what only this computer can run on another one.
+
+    Raises:
+        UserError: the embedded runner on a phone or a board.
+    """
+    table = cell.workload
+    if description.kind != "local" and table.kind == "llm" and table.runner.kind == "embedded":
+        raise UserError(
+            f"workload '{table.name}': the embedded runner serves on this computer only, not on "
+            f"target '{cell.target.name}' ('{description.name}'); give it a runner of kind "
+            "'llama-server' with a program for its processor ('bench-melt runner build')"
+        )
 
 
 def _energy(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from bench_melt.bandwidth import Bandwidth
 from bench_melt.models import ModelFile
 from bench_melt.record import (
     Conditions,
@@ -119,6 +120,7 @@ class Station:
     def __init__(self, rig: Rig, description: Description, stack: contextlib.ExitStack) -> None:
         """Remember how to open it; `stack` closes it in the end."""
         self.description = description
+        self.bandwidth = Bandwidth()
         self._rig = rig
         self._stack = stack
         self._open: tuple[Machine, MachineInfo] | None = None
@@ -228,6 +230,7 @@ def _measure(
         seed=cell.seed,
         deadline=Deadline(settings.time_limit_s),
         events=EventLog(),
+        bandwidth=station.bandwidth,
     )
     workload, energy = rig.workloads[cell.workload.name], rig.energy.get(cell.target.name)
 
@@ -258,7 +261,8 @@ def _limited(work: Callable[[], Results], bench: Bench, settings: "_Limits") -> 
 
     thread = threading.Thread(target=guarded, daemon=True, name="workload")
     thread.start()
-    thread.join(settings.time_limit_s + 1.0)
+    while thread.is_alive() and (left_s := bench.deadline.left_s() + 1.0) > 0:
+        thread.join(left_s)  # the deadline may have stood still meanwhile
     if thread.is_alive():
         bench.deadline.cancel()
         bench.machine.stop()

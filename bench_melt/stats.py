@@ -1,10 +1,12 @@
 """Statistics of repetitions: medians with intervals, and whether two samples differ."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 _RESAMPLES = 2000
 _SEED = 20240318  # any fixed number: the same rows give the same interval
@@ -45,10 +47,16 @@ def summarise(values: Sequence[float]) -> Summary:
         return Summary(1, middle, None, None)
     if np.ptp(sample) == 0:
         return Summary(len(sample), middle, middle, middle)
-    draw = np.random.default_rng(_SEED).integers(0, len(sample), (_RESAMPLES, len(sample)))
-    medians = np.median(sample[draw], axis=1)
+    medians = np.median(sample[_draws(len(sample))], axis=1)
     low, high = np.percentile(medians, (2.5, 97.5))
     return Summary(len(sample), middle, float(low), float(high))
+
+
+@functools.lru_cache(maxsize=4)
+def _draws(count: int) -> NDArray[np.int32]:
+    """Return which values each resample takes; cells of a suite have as many as one another."""
+    draws = np.random.default_rng(_SEED).integers(0, count, (_RESAMPLES, count))
+    return draws.astype(np.int32)
 
 
 def difference(a: Sequence[float], b: Sequence[float]) -> Difference:

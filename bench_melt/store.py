@@ -22,6 +22,8 @@ from tinyengine.errors import UserError
 SCHEMA_VERSION = 1
 DEFAULT_URL = "sqlite:///bench_melt.sqlite"
 
+_SQLITE_HEAD = b"SQLite format 3\0"
+
 _TYPES: Mapping[type, Any] = {
     str: sa.Text,
     int: sa.BigInteger,
@@ -189,6 +191,7 @@ def _engine(url: str, *, create: bool) -> Engine:
             path = Path(str(parsed.database))
             if not create and not path.is_file():
                 raise UserError(f"there is no database '{path}'; 'bench-melt run' makes one")
+            _refuse_other_files(path)
             if not path.parent.is_dir():
                 raise UserError(f"there is no folder '{path.parent}' for database '{path.name}'")
         engine = sa.create_engine(parsed)
@@ -204,6 +207,17 @@ def _engine(url: str, *, create: bool) -> Engine:
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_sqlite)
     return engine
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Refuse a file that is no database: SQLite takes a short one for empty, and overwrites it."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_SQLITE_HEAD))
+    except OSError:
+        return  # not there yet, or SQLite says what is wrong
+    if head and head != _SQLITE_HEAD:
+        raise UserError(f"'{path}' is not a database of SQLite; it was left as it is")
 
 
 def _set_sqlite(connection: Any, _record: object) -> None:

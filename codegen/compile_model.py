@@ -59,8 +59,11 @@ def compile_model(
     seed: int = 0,
     dump_dir: Path | None = None,
     placer: Placer = place,
+    fed: bool = False,
 ) -> CompileResult:
     """Generate the folder `out` for `board`; nothing is written unless all of it succeeds.
+
+    placer, fed: as of `make_plan`.
 
     Raises:
         UserError: the model, the scheme, the board's budget or the folder does not do.
@@ -70,7 +73,7 @@ def compile_model(
     scheme = load_scheme(update) if isinstance(update, str) else update
     variant = variant_for(board.features)
     target, dump = target_for(board), dumper(dump_dir)
-    compiled = compile_graph(graph, scheme, classes, seed, dump, target, placer)
+    compiled = compile_graph(graph, scheme, classes, seed, dump, target, placer, fed)
     figures = figures_of(compiled, variant)
     check_budget(compiled, board)
     files = dict(emit(compiled, board))
@@ -181,6 +184,7 @@ def _manifest(
         classes=out_type.count if is_row else 0,
         seed=seed,
         input=_border(graph, graph.inputs[0], "input_dtype"),
+        input_fed=compiled.feeding.fed is not None,
         output=_border(graph, graph.outputs[0], "output_dtype"),
         state=tuple(
             StateTensor(name=v.name, shape=v.type.shape, dtype=v.type.dtype.value) for v in state

@@ -2,7 +2,9 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +32,19 @@ _TOOLS = (
     ("qemu-system-arm", "boards 'qemu_*'", toolchain.QEMU_PACKAGES),
 )
 
+# what tests of phones, boards and runners need: offered where a missing tool fails; on a desk it is
+# much to install unasked
+_CI_TOOLS = (
+    ("adb", "phones with Android; tests/phone", ("adb",)),
+    ("mksh", "tests/phone: the shell of Android", ("mksh",)),
+    ("toybox", "tests/phone: its commands", ("toybox",)),
+    ("g++", "bench-melt runner build", ("g++",)),
+    ("cmake", "bench-melt runner build", ("cmake",)),
+    ("ninja", "bench-melt runner build", ("ninja-build",)),
+    ("aarch64-linux-gnu-g++", "runners for phones and boards", toolchain.CROSS_PACKAGES),
+    ("qemu-aarch64-static", "trying such runners here", toolchain.EMULATOR_PACKAGES),
+)
+
 # data that Debian packages: good to have, nothing breaks without it
 _DATA = ("dataset-fashion-mnist",)
 
@@ -49,6 +64,7 @@ _PACKAGES = (
     ("sklearn", "scikit-learn", "extra 'data'"),
     ("skimage", "scikit-image", "extra 'data'"),
     ("seglearn", "seglearn", "extra 'data'"),
+    ("asyncssh", "asyncssh", "extra 'ssh': boards with Linux"),
     ("ortools", "ortools", "extra 'cp-sat': compile --arena cp-sat"),
     ("platformio", "platformio", "extra 'platformio'"),
 )
@@ -56,7 +72,9 @@ _PACKAGES = (
 
 def examine_tools() -> tuple[Finding, ...]:
     """Return the outside programs, found or missing."""
-    findings = [_tool(*row) for row in _TOOLS]
+    findings = [*(_tool(*row) for row in _TOOLS)]
+    findings += [_tool(name, use, apt if _in_ci() else ()) for name, use, apt in _CI_TOOLS]
+    findings.append(_ssh_server())
     arm = toolchain.find_tool(f"{toolchain.ARM_PREFIX}gcc")
     if arm is not None:
         version = "present" if toolchain.has_newlib(arm) else None
@@ -87,6 +105,24 @@ def _tool(name: str, needed_for: str, packages: tuple[str, ...]) -> Finding:
     tool = toolchain.find_tool(name)
     version, where = (tool.version, str(tool.path)) if tool else (None, "")
     return Finding(name, version, where, needed_for, packages)
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+def _ssh_server() -> Finding:
+    """Return the server of tests/remote. It is offered where a missing tool fails: elsewhere its
+    Debian package would start a service that the owner of a desk may not want.
+    """
+    packages = ("openssh-server",) if _in_ci() else ()
+    # it stands where only root's PATH leads
+    found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/sbin")
+    if found is None:
+        return Finding("sshd", None, "", "tests/remote: openssh-server, by hand", packages)
+    answer = toolchain.run_tool([found, "-V"], timeout_s=20)
+    lines = (line for line in answer.stderr.splitlines() if "OpenSSH" in line)
+    return Finding("sshd", next(lines, "present"), found, "tests/remote", packages)
 
 
 def _data(name: str) -> Finding:

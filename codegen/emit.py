@@ -16,12 +16,13 @@ from codegen.manifest import MarkedLayer
 from codegen.paths import firmware_dir, templates_dir
 from codegen.places import Places, packed
 from codegen.statements import Statements, Step, array_text
-from codegen.streams import plan_steps
+from codegen.streams import feed_function, plan_steps
 from tinyengine.compiled import Compiled
 from tinyengine.ir.tensor import DType
 from tinyengine.plan.plan import Plan, Slot
 
 DEFAULT_LR = 0.01
+FEED_STATE = "fed"  # the te_feed of a model whose input arrives row by row
 _STEP_BYTES = 4  # of the step count, which save and load move too
 _TE_TYPES = {
     DType.I8: "TE_I8",
@@ -41,6 +42,7 @@ class Code:
     statements: Statements
     forward: tuple[Step, ...]
     train: tuple[Step, ...]
+    feed: str | None  # the function that takes the input row by row; None: it is whole
     constants: tuple[str, ...]  # definitions
     constant_bytes: int  # weights, tables and initial state: data in flash
 
@@ -111,8 +113,10 @@ def write_code(compiled: Compiled, variant: Variant = "portable") -> Code:
     name, names = module_name(compiled.name), Names()
     places = Places(compiled, f"{name}_arena", names)
     statements = Statements(places, names, f"&{name}_hyper", variant)
-    forward = plan_steps(statements, compiled.infer)
-    train = plan_steps(statements, compiled.train) if compiled.train else ()
+    feeding = compiled.feeding
+    feed = feed_function(statements, feeding, FEED_STATE) if feeding.fed else None
+    forward = plan_steps(statements, compiled.infer, feeding)
+    train = plan_steps(statements, compiled.train, feeding) if compiled.train else ()
     tables = [
         (c_name, value) for c_name, value in places.constants.items() if c_name in statements.used
     ]
@@ -122,7 +126,7 @@ def write_code(compiled: Compiled, variant: Variant = "portable") -> Code:
         for c_name, v in tables
     )
     total = statements.table_bytes + sum(v.type.nbytes for _, v in tables)
-    return Code(places, statements, forward, train, texts, total)
+    return Code(places, statements, forward, train, feed, texts, total)
 
 
 def _facts(compiled: Compiled, code: Code, lr: float, seed: int) -> dict[str, object]:
@@ -142,9 +146,12 @@ def _facts(compiled: Compiled, code: Code, lr: float, seed: int) -> dict[str, ob
         "forward": code.forward,
         "train": code.train,
         "trains": train is not None,
-        "input": (train or infer).slots[x],
-        "infer_input": infer.slots[x],
+        "input": compiled.feeding.slots.get(x),
+        "infer_input": infer.slots.get(x),
         "input_bytes": infer.graph.type(x).nbytes,
+        "input_rows": infer.graph.type(x).shape[1] if code.feed else None,
+        "feed": code.feed,
+        "feed_state": FEED_STATE,
         "output": infer.slots[infer.graph.outputs[0]],
         "output_bytes": output.nbytes,
         "output_type": _TE_TYPES[output.dtype],

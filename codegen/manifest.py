@@ -78,6 +78,7 @@ class Manifest(_Table):
     classes: int = Field(ge=0)  # 0: the output is not a classification
     seed: int = 0
     input: Border
+    input_fed: bool = False  # it arrives row by row and is nowhere whole
     output: Border
     state: tuple[StateTensor, ...] = ()
     forward_layers: tuple[MarkedLayer, ...]

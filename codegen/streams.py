@@ -12,20 +12,29 @@ from codegen.statements import Statements, Step
 from tinyengine.errors import InternalError
 from tinyengine.ir.graph import Node
 from tinyengine.ops.op import Op, Signature
-from tinyengine.plan.plan import MakeRows, Plan, Slide, Stream
+from tinyengine.plan.plan import FeedRows, MakeRows, Plan, RowStep, Slide, Stream
 from tinyengine.plan.scratch import constants
 
 _INPUTS = ("r->a", "r->b")  # fields of te_row, for a node's first and second map of rows
 
 
-def plan_steps(statements: Statements, plan: Plan) -> tuple[Step, ...]:
-    """Return the nodes of a plan that do something, in order; a stream is one step."""
+def plan_steps(statements: Statements, plan: Plan, feeding: Plan) -> tuple[Step, ...]:
+    """Return the nodes of a plan that do something, in order; a stream is one step.
+
+    feeding: the plan at whose addresses a fed input and what is made of it arrive.
+    """
     found: list[Step | None] = []
     streams, behind = {s.first: s for s in plan.streams}, 0
     for index in range(len(plan.graph.nodes)):
         if index in streams:
             behind = streams[index].end
-            found.append(stream_step(statements, plan, streams[index]))
+            stream = streams[index]
+            fed = stream.fed is not None
+            found.append(
+                fed_step(statements, plan, feeding)
+                if fed
+                else stream_step(statements, plan, stream)
+            )
         elif index >= behind:
             found.append(statements.node_step(plan, index))
     return tuple(step for step in found if step is not None)
@@ -34,6 +43,32 @@ def plan_steps(statements: Statements, plan: Plan) -> tuple[Step, ...]:
 def stream_step(statements: Statements, plan: Plan, stream: Stream) -> Step:
     """Return the call of a stream's function, which is declared on the way, as one step."""
     return _Writer(statements, plan, stream).step()
+
+
+def fed_step(statements: Statements, plan: Plan, feeding: Plan) -> Step:
+    """What is left of a fed stream when a pass begins: its output goes where the plan has it."""
+    stream, front = plan.fed, feeding.fed
+    if stream is None or front is None or stream.rows != front.rows:
+        raise InternalError("inference and training take the input in different rows")
+    nodes = plan.graph.nodes[stream.first : stream.end]
+    out, places = nodes[-1].outputs[0], statements.places
+    here, there = (places.expression(p, out) for p in (plan, feeding))
+    first, last = nodes[0].layer, nodes[-1].layer
+    lines = [f"/* {comment(f'{first} .. {last}')}: made as the input came */"]
+    if here != there:
+        lines.append(f"memmove({here}, {there}, {plan.slots[out].nbytes}u);")
+    return Step(f"{first}..{last}", "stream", "forward", tuple(lines))
+
+
+def feed_function(statements: Statements, plan: Plan, state: str) -> str:
+    """The name of the function that takes bytes of the input and runs as far as they allow.
+
+    state: the C name of the te_feed that says how far that was.
+    """
+    stream = plan.fed
+    if stream is None:
+        raise InternalError("the input of this plan is whole")
+    return _Writer(statements, plan, stream).feed(state)
 
 
 class _Writer:
@@ -49,17 +84,9 @@ class _Writer:
 
     def step(self) -> Step:
         first, last = self.nodes[0].layer, self.nodes[-1].layer
-        rows = [self.slide(r) if isinstance(r, Slide) else self.make(r) for r in self.stream.rows]
         title = comment(f"{first} .. {last}: {len(self.nodes)} layers row by row")
-        table = self.statements.declare(
-            "t",
-            f"{first}_rows",
-            lambda name: (
-                f"static const te_row {name}[{len(rows)}] = {{\n    {_table_text(rows)}}};"
-            ),
-            8 * len(rows),
-        )
-        body = self.body(table, len(rows))
+        table, count = self.table()
+        body = self.body(f"const te_row *r = {table}; r < {table} + {count}; r++")
         function = self.statements.declare(
             "stream",
             first,
@@ -79,13 +106,62 @@ class _Writer:
         line = f"{function}({', '.join(args)});"
         return Step(f"{first}..{last}", "stream", "forward", (f"/* {title} */", line))
 
-    def body(self, table: str, count: int) -> str:
+    def feed(self, state: str) -> str:
+        """The name of the stream's function, which goes on where it stopped for want of rows."""
+        first, last = self.nodes[0].layer, self.nodes[-1].layer
+        title = comment(f"{first} .. {last}: {len(self.nodes)} layers as far as the rows allow")
+        table, count = self.table(state)
+        loop = self.body(
+            f"const te_row *r; (r = te_feed_next(&{state}, {table}, {count})) != NULL;"
+        )
+        places, block = self.statements.places, self.plan.scratch[self.stream.first]
+        lines = [
+            f"int8_t *const lines = {places.at(block, 'int8_t') if block else 'NULL'};",
+            f"int8_t *const y = {places.expression(self.plan, self.out)};",
+        ]
+        body = "\n    ".join(["{", *lines]) + loop.removeprefix("{")
+        return self.statements.declare(
+            "feed",
+            first,
+            lambda name: (
+                f"/* {title} */\nstatic void {name}(const uint8_t *bytes, uint32_t count)\n{body}"
+            ),
+        )
+
+    def table(self, feed: str = "") -> tuple[str, int]:
+        """The name of the table of rows, and how many there are."""
+        rows = [self.entry(step, feed) for step in self.stream.rows]
+        name = self.statements.declare(
+            "t",
+            f"{self.nodes[0].layer}_rows",
+            lambda name: (
+                f"static const te_row {name}[{len(rows)}] = {{\n    {_table_text(rows)}}};"
+            ),
+            8 * len(rows),
+        )
+        return name, len(rows)
+
+    def entry(self, step: RowStep, feed: str) -> tuple[int, int, int, int]:
+        if isinstance(step, FeedRows):
+            return self.case((-2, None, ""), self.take(feed)), step.count, 0, step.out
+        return self.slide(step) if isinstance(step, Slide) else self.make(step)
+
+    def take(self, feed: str) -> Iterator[str]:
+        """The statements that wait for rows of the input."""
+        x = str(self.stream.fed)
+        yield f"/* {comment(x)}: rows that come in */"
+        goal, size = self.rows(x, "r->y"), f"{self.row_bytes(x)}u * r->a"
+        yield f"if (!te_feed_take(&{feed}, &bytes, &count, {goal}, {size})) {{"
+        yield "    return;"
+        yield "}"
+
+    def body(self, loop: str) -> str:
         """The loop over the rows."""
         lines = ["{"]
         if not self.stream.lines:
             lines.append("    (void)lines;")
         lines += [
-            f"    for (const te_row *r = {table}; r < {table} + {count}; r++) {{",
+            f"    for ({loop}) {{",
             "        switch (r->call) {",
         ]
         for number, case in enumerate(self._lines):
@@ -158,7 +234,8 @@ class _Writer:
         yield from self.statements.statement(Call("te_slide_s8", (size, *ends)), node)
 
     def producer(self, name: str) -> Node:
-        return next(node for node in self.nodes if name in node.outputs)
+        """Who makes a value; the first node stands for the caller, who makes a fed input."""
+        return next((node for node in self.nodes if name in node.outputs), self.nodes[0])
 
 
 def _table_text(rows: list[tuple[int, int, int, int]]) -> str:

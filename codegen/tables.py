@@ -1,6 +1,7 @@
 """TOML files as checked tables: an unknown key is an error that offers the nearest known ones."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -62,31 +63,60 @@ def _tuples(value: Any) -> Any:
 
 
 def _problems(error: ValidationError, schema: type[BaseModel]) -> Iterator[str]:
-    for problem in error.errors():
+    problems = error.errors()
+    for problem in problems:
         # an array's index says nothing to the reader: name the array
-        *table, key = [part for part in problem["loc"] if isinstance(part, str)] or [""]
+        *path, key = [part for part in problem["loc"] if isinstance(part, str)] or [""]
+        table, keys = _table_at(path, schema)
         where = f" in [{'.'.join(table)}]" if table else ""
         match problem["type"]:
             case "extra_forbidden":
-                yield f"unknown key '{key}'{where}{nearest(key, _keys(table, schema))}"
+                yield f"unknown key '{key}'{where}{nearest(key, keys)}"
             case "missing":
                 yield f"key '{key}'{where} is missing"
             case "value_error":
                 yield problem["msg"].removeprefix("Value error, ") + (f" in [{key}]" if key else "")
+            case "literal_error":
+                known = re.findall("'([^']*)'", problem["ctx"]["expected"])
+                near = nearest(str(problem["input"]), known)
+                yield f"key '{key}'{where} is {problem['input']!r}{near}: {problem['msg'].lower()}"
+            case "union_tag_invalid":
+                tag, known = problem["ctx"]["tag"], problem["ctx"]["expected_tags"]
+                near = nearest(tag, re.findall("'([^']*)'", known))
+                yield f"unknown kind '{tag}' in [{key}]{near}; kinds: {known}"
+            case "union_tag_not_found":
+                yield f"key 'kind' in [{key}] is missing"
+            case "too_short" if _has_inner(problem["loc"], problems):
+                continue  # the array is only empty because what it holds is wrong
             case _:
                 yield f"key '{key}'{where} is {problem['input']!r}: {problem['msg'].lower()}"
 
 
-def _keys(table: Sequence[str], schema: type[BaseModel]) -> tuple[str, ...]:
-    """Return the keys that the schema knows in a (nested) table."""
-    for name in table:
-        field = schema.model_fields.get(name)
+def _has_inner(place: tuple[Any, ...], problems: Sequence[Any]) -> bool:
+    return any(len(p["loc"]) > len(place) and p["loc"][: len(place)] == place for p in problems)
+
+
+def _table_at(
+    path: Sequence[str], schema: type[BaseModel]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of a (nested) table, and the keys that the schema knows in it."""
+    names: list[str] = []
+    choices: list[type[BaseModel]] = [schema]
+    for name in path:
+        field = choices[0].model_fields.get(name)
         found = list(_tables_of(field.annotation)) if field else []
-        if not found:
-            # the tag of a union of tables: its members' keys are those of the level above
-            continue
-        schema = found[0]
-    return tuple(schema.model_fields)
+        if found:
+            names.append(name)
+            choices = found
+        else:
+            # the tag of a union of tables: it chooses one of them
+            choices = [table for table in choices if name in _tags(table)] or choices
+    return tuple(names), tuple(choices[0].model_fields)
+
+
+def _tags(table: type[BaseModel]) -> tuple[Any, ...]:
+    field = table.model_fields.get("kind")
+    return get_args(field.annotation) if field else ()
 
 
 def _tables_of(annotation: Any) -> Iterator[type[BaseModel]]:

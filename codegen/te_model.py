@@ -24,6 +24,7 @@ class Model(ctypes.Structure):
         *(("name", ctypes.c_char_p), ("hash", ctypes.c_uint8 * 32), ("input", P)),
         *(("input_bytes", U), ("output", P), ("output_bytes", U), ("output_dtype", ctypes.c_int)),
         *(("classes", U), ("state", ctypes.POINTER(Tensor)), ("state_count", U)),
-        *(("hyper", ctypes.POINTER(Hyper)), ("init", P), ("forward", P), ("train_step", P)),
+        *(("hyper", ctypes.POINTER(Hyper)), ("init", P), ("feed", P), ("forward", P)),
+        ("train_step", P),
         *(("forward_marks", U), ("train_marks", U), ("logits", P)),
     )

@@ -14,6 +14,8 @@ ARM_PREFIX = "arm-none-eabi-"
 ARM_PACKAGES = ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi")
 HOST_PACKAGES = ("gcc", "libc6-dev")
 QEMU_PACKAGES = ("qemu-system-arm",)
+CROSS_PACKAGES = ("g++-aarch64-linux-gnu", "libc6-dev-arm64-cross")
+EMULATOR_PACKAGES = ("qemu-user-static",)
 
 _OLDEST_GCC = 10  # the first that writes the call graph with frame sizes (-fcallgraph-info=su)
 
@@ -62,7 +64,9 @@ def find_tool(name: str) -> Tool | None:
         answer = run_tool([found, "--version"], timeout_s=20)
     except UserError:
         return None
-    lines = (answer.stdout or answer.stderr).strip().splitlines()
+    # some have no such option, and complain
+    said = (answer.stdout or answer.stderr) if answer.returncode == 0 else ""
+    lines = said.strip().splitlines()
     return Tool(name, Path(found), lines[0] if lines else "unknown")
 
 

@@ -1,4 +1,6 @@
-"""C calls of weight gradients for cores with the DSP extension, which take four rows at a time."""
+"""C calls of weight gradients for cores with the DSP extension, which take four rows at a time:
+integer ones by a list of output pixels, float32 ones without.
+"""
 
 # ruff: noqa: D103 - each function writes the call of the operator whose name it has
 from __future__ import annotations
@@ -48,13 +50,18 @@ def _fast(call: Call, scratch: str) -> Call:
 
 def _rows_at_once(op: RowStep, sig: Signature) -> int:
     """How many rows of a gradient have room next to the list."""
+    if not isinstance(op.gradient, Conv2dBwdWeight):
+        return 1
     listed, row = list_bytes(sig.ins[0]), op.scratch_bytes(sig)
-    return min(ROWS, max((SCRATCH_BYTES - listed) // row, 1)) if listed else 1
+    return min(ROWS, max((SCRATCH_BYTES - listed) // row, 1), sig.ins[0].shape[3])
 
 
 def _is_served(op: RowStep, sig: Signature) -> bool:
-    """A single row is not worth a list, a single output pixel needs none."""
-    return list_bytes(sig.ins[0]) > 0 and (_rows_at_once(op, sig) > 1 or _pixels(sig.ins[0]) == 1)
+    """A single row is not worth a list, a single output pixel needs none; float32 has no list."""
+    rows = _rows_at_once(op, sig)
+    if not list_bytes(sig.ins[0]):
+        return rows > 1
+    return rows > 1 or _pixels(sig.ins[0]) == 1
 
 
 def step_scratch(op: Op, sig: Signature, data: Data) -> int:
@@ -72,7 +79,9 @@ def row_step(op: RowStep, o: Operands) -> tuple[RowLoop]:
     end = f"k + {step}"
     rows = ("k", end if total % step == 0 else f"{end} < {total} ? {end} : {total}")
     d_w = f"{o.scratch} + {integer(list_bytes(o.sig.ins[0]) // 4)}"
-    gradient = _fast(weight_rows(op.gradient, o, rows, d_w), o.scratch)
+    gradient = weight_rows(op.gradient, o, rows, d_w)
+    if list_bytes(o.sig.ins[0]):
+        gradient = _fast(gradient, o.scratch)
     w = op.split(o.sig)[1].ins[W]
     ins = (o.ins[2], d_w, *o.ins[3:])
     return (RowLoop(total, (gradient, sgd_rows(op.update, w, rows, ins, o.hyper)), step),)

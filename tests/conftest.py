@@ -6,7 +6,7 @@ import pytest
 
 from tests.needs import NEEDS, shared_folder, without
 
-FOLDERS = ("pure", "hostc", "cross", "emu", "hil", "golden", "tidy")
+FOLDERS = ("pure", "hostc", "cross", "emu", "phone", "remote", "hil", "golden", "tidy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

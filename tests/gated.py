@@ -42,5 +42,8 @@ def shared_subjects(shared: Path) -> list[Subject]:
             for size, boards in schemes.items()
             for format_ in ("f32", "s16")
         ),
+        Subject(
+            "mcunet-5fps", mcunet, "mcunet-5fps-49kb", (M7, M55), 10, "s16", shared=True, fed=True
+        ),
         Subject("resnet8", resnet, "none", (M4, M7, M55), shared=True),
     ]

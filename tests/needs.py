@@ -15,6 +15,8 @@ NEEDS = {
     "hostc": ("gcc",),
     "cross": ("arm-none-eabi-gcc",),
     "emu": ("arm-none-eabi-gcc", "qemu-system-arm"),
+    "phone": ("adb", "mksh", "toybox"),
+    "remote": ("sshd", "ssh-keygen"),
 }
 
 
@@ -31,8 +33,13 @@ def missing(reason: str) -> NoReturn:
 
 def without(tool: str) -> None:
     """Go on only when a program is on the PATH."""
-    if shutil.which(tool) is None:
+    if which(tool) is None:
         missing(f"'{tool}' is not installed; 'make setup' says how")
+
+
+def which(tool: str) -> str | None:
+    """Return the path of a program, also of a server's, which only root's PATH leads to."""
+    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/sbin")
 
 
 def package(name: str, how: str = "'make setup' installs it") -> None:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,15 @@ class Delays:
 class Double:
     """The server."""
 
-    def __init__(self, delays: Delays) -> None:
+    def __init__(self, delays: Delays, mark: Path | None = None) -> None:
+        """`mark` is a file that appears with the first token."""
         self.delays = delays
+        self._mark = mark
         self.requests: list[dict[str, object]] = []
         self._free = asyncio.Semaphore(delays.slots)
 
-    async def serve(self) -> asyncio.Server:
-        return await asyncio.start_server(self._connection, "127.0.0.1", 0)
+    async def serve(self, port: int = 0) -> asyncio.Server:
+        return await asyncio.start_server(self._connection, "127.0.0.1", port)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -77,6 +80,8 @@ class Double:
             choice = {"delta": {"content": text}} if chat else {"text": text}
             _event(writer, {"choices": [choice]})
             await writer.drain()
+            if self._mark is not None:
+                self._mark.touch()
             due += self.delays.gaps_s[index % len(self.delays.gaps_s)]
         usage = {"prompt_tokens": 7, "completion_tokens": count}
         _event(writer, {"choices": [], "usage": usage})
@@ -99,8 +104,8 @@ def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
 
-async def _main(delays: Delays) -> None:
-    server = await Double(delays).serve()
+async def _main(delays: Delays, port: int, mark: Path | None) -> None:
+    server = await Double(delays, mark).serve(port)
     host, port = server.sockets[0].getsockname()
     sys.stdout.write(f"listening {host}:{port}\n")
     sys.stdout.flush()
@@ -112,8 +117,12 @@ if __name__ == "__main__":
     parser.add_argument("--first-s", type=float, default=0.1)
     parser.add_argument("--gaps-s", type=float, nargs="+", default=[0.02])
     parser.add_argument("--slots", type=int, default=1)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tag")  # for whoever looks for the process
+    parser.add_argument("--mark", type=Path)
     given = parser.parse_args()
+    asked = Delays(given.first_s, tuple(given.gaps_s), given.slots)
     try:
-        asyncio.run(_main(Delays(given.first_s, tuple(given.gaps_s), given.slots)))
+        asyncio.run(_main(asked, given.port, given.mark))
     except KeyboardInterrupt:
         sys.exit(0)

@@ -36,15 +36,33 @@ def streamed(plan: Plan, height: int = 1) -> Plan:
     return make_plan(plan.graph, longest(plan.graph), height=height)
 
 
+def fed(made: Compiled, height: int = 1) -> Compiled | None:
+    """A model whose input arrives row by row; None: its input cannot."""
+    plans = (made.infer, made.train) if made.train else (made.infer,)
+    fronts = [[r for r in all_ranges(p.graph) if _takes_input(p.graph, r)] for p in plans]
+    common = set(fronts[0]).intersection(*fronts)
+    if not common:
+        return None
+    front = max(common, key=lambda r: r[1])
+    found = [make_plan(p.graph, [front], height=height, fed=True) for p in plans]
+    return replace(made, infer=found[0], train=found[1] if made.train else None)
+
+
+def _takes_input(graph: Graph, r: Range) -> bool:
+    x = graph.inputs[0]
+    readers = [i for i, node in enumerate(graph.nodes) if x in node.inputs]
+    return bool(readers) and all(r[0] <= i < r[1] for i in readers) and r[0] == readers[0]
+
+
 def with_streams(made: Compiled, height: int = 1) -> Compiled:
     """Both plans of a model streamed as far as possible, `height` rows at a time."""
     train = streamed(made.train, height) if made.train else None
     return replace(made, infer=streamed(made.infer, height), train=train)
 
 
-def chain(t: Net) -> Tensor:
+def chain(t: Net, size: tuple[int, int] = (40, 32)) -> Tensor:
     """Inverted residuals, as at the front of a MobileNet: wide maps between narrow ones."""
-    x = t.input((40, 32, 3), 1 / 64, 0)
+    x = t.input((*size, 3), 1 / 64, 0)
     x = t.conv(x, 8, kernel=3, stride=2, activation="relu6", name="stem")
     for i, (stride, kernel) in enumerate(((1, 3), (2, 5), (1, 7), (1, 3))):
         y = t.conv(x, 32, kernel=1, activation="relu6", name=f"b{i}/expand")
@@ -54,8 +72,8 @@ def chain(t: Net) -> Tensor:
     return t.dense(t.mean(x), 4, name="classifier")
 
 
-def chained(biases: int = 1, gradients: str = "f32") -> Compiled:
-    """The chain with a few biases that learn at its end."""
+def chained(biases: int = 1, gradients: str = "f32", fed: bool = False) -> Compiled:
+    """The chain with a few biases that learn at its end; one that is fed has a large input."""
     net = Net("chain", seed=2)
-    graph = net.graph(chain(net))
-    return compile_graph(graph, scheme(biases=biases, gradients=gradients), None, seed=3)
+    graph = net.graph(chain(net, (90, 80) if fed else (40, 32)))
+    return compile_graph(graph, scheme(biases=biases, gradients=gradients), None, seed=3, fed=fed)

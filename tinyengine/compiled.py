@@ -67,6 +67,11 @@ class Compiled:
         return max(p.placement_bound_bytes for p in (self.infer, self.train) if p)
 
     @property
+    def feeding(self) -> Plan:
+        """The plan at whose addresses the input arrives: training's, if there is one."""
+        return self.train or self.infer
+
+    @property
     def larger(self) -> Plan:
         """The plan that fills the arena."""
         return max((p for p in (self.infer, self.train) if p), key=lambda p: p.arena_bytes)
@@ -134,18 +139,20 @@ def compile_graph(
     dump: Dump = no_dump,
     target: Target = PLAIN,
     placer: Placer = place,
+    fed: bool = False,
 ) -> Compiled:
     """The whole pipeline: graph and scheme in, checked plans out.
 
-    target: the core and the board that the code is for. placer: as of `make_plan`.
+    target: the core and the board that the code is for. placer, fed: as of `make_plan`.
 
     Raises:
         UserError: as `prepare`.
     """
     prepared = prepare(graph, scheme, classes, seed, dump)
     whole = prepared.gradients
+    planner = partial(make_plan, target=target, placer=placer, fed=fed)
     if not scheme.trains:
-        return _finish(prepared, whole, None, dump, target, placer)
+        return _finish(prepared, whole, None, dump, target, planner)
     outputs = whole.outputs
     updated = attach_update(whole, prepared.learning)
     for stage, apply in ((Stage.UPDATE, None), (Stage.FUSE, fuse), (Stage.SIMPLIFY, simplify)):
@@ -154,7 +161,7 @@ def compile_graph(
         dump(stage.value, updated)
     train = _with_outputs(updated, outputs[:2], updated.updates, updated.inputs)
     infer = _with_outputs(updated, outputs[2:], (), updated.inputs[:1])
-    return _finish(prepared, infer, train, dump, target, placer)
+    return _finish(prepared, infer, train, dump, target, planner)
 
 
 def _finish(
@@ -163,9 +170,8 @@ def _finish(
     train: Graph | None,
     dump: Dump,
     target: Target,
-    placer: Placer,
+    planner: Callable[..., Plan],
 ) -> Compiled:
-    planner = partial(make_plan, target=target, placer=placer)
     train_plan = planner(train) if train is not None else None
     plans = (planner(infer, beside=train_plan), train_plan)
     for plan in plans:

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from bench_melt.compare import METRICS, Comparison, compare, find_rows, regressions
+from bench_melt.compare import (
+    METRICS,
+    Comparison,
+    changed_conditions,
+    compare,
+    find_rows,
+    lost_cells,
+    regressions,
+)
 from bench_melt.stats import Summary
 from bench_melt.store import DEFAULT_URL
 from codegen.cli import print_json
@@ -32,18 +40,34 @@ def command(
             raise UserError(
                 f"unknown metric '{name}'{nearest(name, known)}; metrics: {', '.join(known)}"
             )
-    lines = compare(find_rows(a, db), find_rows(b, db), metric or tuple(METRICS))
+    first, second = find_rows(a, db), find_rows(b, db)
+    lost, changed = lost_cells(first, second), changed_conditions(first, second)
+    lines = compare(first, second, metric or tuple(METRICS), required=not lost)
     worse = regressions(lines, limit / 100)
     if as_json:
-        print_json({"comparisons": [asdict(line) for line in lines], "regressions": len(worse)})
+        print_json(
+            {
+                "comparisons": [asdict(line) for line in lines],
+                "regressions": len(worse) + len(lost),
+                "lost": [asdict(cell) for cell in lost],
+                "changed_conditions": changed,
+            }
+        )
     else:
         _show(lines)
+        for name, (before, after) in changed.items():
+            print(f"not the same condition: {name} is {before} in A, {after} in B")
         for line in worse:
             print(
                 f"regression: {line.target} {line.model} {line.workload} {line.metric} is worse by "
                 f"{abs(line.change or 0):.1%}, limit {limit:g} %"
             )
-    if worse:
+        for cell in lost:
+            print(
+                f"regression: {cell.target} {cell.model} {cell.workload} failed {cell.failed} "
+                f"times in B: {cell.reason}"
+            )
+    if worse or lost:
         raise typer.Exit(1)
 
 

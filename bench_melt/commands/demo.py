@@ -1,20 +1,42 @@
-"""`bench-melt demo`: a net on an emulated microcontroller learns what it has not seen."""
+"""`bench-melt demo`: a net on an emulated microcontroller learns; a language model is measured."""
 
 import sys
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench_melt.demo.flow import STEPS, Demo, choose_board, run_demo
+from bench_melt.demo.language import HOW, LanguageDemo, missing_packages, run_language
+from bench_melt.progress import SweepLines
 from codegen.board import load_board
 from codegen.cli import print_json
+from tinyengine.errors import TinyEngineError
 
 _NOT_COUNTED = "not counted"
+_TRAINING_KEYS = (
+    *("board", "accuracy_before", "accuracy_after", "steps", "ram_bytes", "ram_limit_bytes"),
+    *("ram_static_bytes", "stack_bytes", "flash_bytes", "instructions_per_step"),
+    *("instructions_forward", "state_sha256", "report"),
+)
+
+
+class Part(StrEnum):
+    """What can be shown."""
+
+    TRAINING = "training"
+    LANGUAGE = "language"
 
 
 def command(
-    out: Annotated[Path, typer.Option(help="the folder to make")] = Path("build/demo"),
+    part: Annotated[
+        Part | None, typer.Argument(help="one part only; default: both", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="the folder to make; language: the same with '-language' behind")
+    ] = Path("build/demo"),
     board: Annotated[
         str | None,
         typer.Option(help="a board's name; default: an emulated Cortex-M7, else this computer"),
@@ -22,19 +44,74 @@ def command(
     steps: Annotated[int, typer.Option(min=0, help="training steps at batch 1")] = STEPS,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:
-    """Teach a net that knows nine people's right wrists a tenth person's left one."""
-    target = load_board(board) if board else choose_board(_tell)
-    demo = run_demo(out, target, steps, _tell)
+    """Teach a net a new wearer's gestures on a microcontroller; measure a language model here."""
+    figures: dict[str, object] = dict.fromkeys((*_TRAINING_KEYS, "language"))
+    if part is not Part.LANGUAGE:
+        target = load_board(board) if board else choose_board(_tell)
+        demo = run_demo(out, target, steps, _tell)
+        figures |= _figures(demo)
+        if not as_json:
+            _show(_rows(demo))
+    if part is not Part.TRAINING:
+        found = _language(out.with_name(f"{out.name}-language"), asked=part is Part.LANGUAGE)
+        figures["language"] = asdict(found) if found is not None else None
+        if found is not None and not as_json:
+            _show(_language_rows(found))
     if as_json:
-        print_json(_figures(demo))
-        return
-    print()
-    for name, value in _rows(demo).items():
-        print(f"{name:22}{value}")
+        print_json(figures)
+
+
+def _language(out: Path, *, asked: bool) -> LanguageDemo | None:
+    """Measure the language model; where nobody asked for it by name, what is missing is a note."""
+    if not asked and (missing := missing_packages()):
+        _tell(
+            f"note: language part left out, python package '{missing[0]}' is not installed: {HOW}"
+        )
+        return None
+    try:
+        return run_language(out, SweepLines(), _tell)
+    except TinyEngineError as error:
+        if asked:
+            raise
+        _tell(f"note: language part left out: {error}")
+        return None
 
 
 def _tell(line: str) -> None:
     print(line, file=sys.stderr)
+
+
+def _show(rows: dict[str, str]) -> None:
+    print()
+    for name, value in rows.items():
+        print(f"{name:22}{value}")
+
+
+def _language_rows(found: LanguageDemo) -> dict[str, str]:
+    tokens = (found.itl_ms_p50, found.itl_ms_p90, found.itl_ms_p99)
+    share = found.harness_cpu_share
+    return {
+        "model": f"{found.model}, {found.quantisation}; {found.runner} runner, "
+        f"{found.threads} thread, on this computer",
+        "load": _measured(found.load_ms, "ms"),
+        "first token": f"{_measured(found.ttft_ms, 'ms')}   (after {found.n_prompt} tokens)",
+        "token to token": " / ".join(_measured(ms, "ms") for ms in tokens) + "   p50 / p90 / p99",
+        f"pp{found.n_prompt}": _measured(found.prefill_tokens_per_s, "tok/s"),
+        f"tg{found.n_gen} @ d{found.n_prompt}": _measured(found.decode_tokens_per_s, "tok/s"),
+        "memory, peak": _bytes(found.memory_peak_bytes),
+        "harness": "not measured" if share is None else f"{100 * share:.1f} % of one core",
+        "repetitions": f"{found.repetitions}, medians of them"
+        + (f"; {found.failed} failed" if found.failed else ""),
+        "report": f"bench-melt report --db {found.database} -o html --to report.html",
+    }
+
+
+def _measured(value: float | None, unit: str) -> str:
+    return "not measured" if value is None else f"{value:,.1f} {unit}"
+
+
+def _bytes(count: float | None) -> str:
+    return "not measured" if count is None else f"{count:,.0f} bytes"
 
 
 def _figures(demo: Demo) -> dict[str, object]:

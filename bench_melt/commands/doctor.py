@@ -1,11 +1,13 @@
-"""`bench-melt doctor`: which boards, counters and data sets can be used here."""
+"""`bench-melt doctor`: which boards, counters, data sets, runners and models can be used here."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from bench_melt.data.named import loaders
+from bench_melt.runners.inventory import model_items, runner_items
 from bench_melt.targets.plugin import plugin_library
 from codegen.board import Board, board_names, load_board
 from codegen.cli import print_json
@@ -21,11 +23,13 @@ Row = dict[str, str | bool]
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:
-    """Show which boards can run here, whether instructions are counted, and which data is there."""
+    """Show which boards can run here, what counts instructions, and data, runners and models."""
     groups = {
         "boards": [_board(load_board(name)) for name in board_names()],
         "meters": [_counter()],
         "data": list(_data()),
+        "runners": [asdict(item) for item in runner_items()],
+        "models": [asdict(item) for item in model_items()],
     }
     if as_json:
         print_json(groups)

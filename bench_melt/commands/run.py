@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from bench_melt.record import Row
+from bench_melt.progress import SweepLines
 from bench_melt.rig import make_rig
 from bench_melt.runner import sweep
 from bench_melt.store import DEFAULT_URL, open_store
-from bench_melt.suite import Cell, load_suite
+from bench_melt.suite import load_suite
 from codegen.cli import print_json
 from tinyengine.errors import DeviceError
 
@@ -27,7 +26,7 @@ def command(
     loaded = load_suite(suite)
     rig = make_rig(loaded)
     with open_store(db, create=True) as store:
-        summary = sweep(loaded, rig, store, _Shown(), resume=resume)
+        summary = sweep(loaded, rig, store, SweepLines(), resume=resume)
     figures = {
         "run_id": summary.run_id,
         "cells": len(loaded.cells),
@@ -45,25 +44,3 @@ def command(
             f"{summary.failed} of {len(loaded.cells)} repetitions failed; their rows say why: "
             f"bench-melt report --run {summary.run_id}"
         )
-
-
-class _Shown:
-    """Says on stderr what runs and how it ended."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, markup=False)
-
-    def begin(self, cell: Cell, done: int, total: int) -> None:
-        """Say which repetition starts."""
-        self._console.print(
-            f"[{done + 1}/{total}] {cell.target.name} {cell.model.name} {cell.workload.name} "
-            f"#{cell.repetition}",
-            end=" ... ",
-        )
-
-    def end(self, row: Row) -> None:
-        """Say how it ended."""
-        outcome = row.outcome
-        _, lost, why = (row.results.energy.meter_warnings or "").partition("no energy: ")
-        fine = f"ok, {outcome.duration_s:.1f} s{', ' if lost else ''}{lost}{why}"
-        self._console.print(outcome.reason or fine, soft_wrap=True)

@@ -47,7 +47,8 @@ class Status(IntEnum):
 
 MEANING = {
     Status.ARGUMENT: "it does not understand the arguments",
-    Status.STATE: "the model cannot do that (was it compiled for inference only?)",
+    Status.STATE: "the model cannot do that (was it compiled for inference only? is it fed, and "
+    "rows of its input are missing or out of turn?)",
     Status.RANGE: "an index, an offset or a label is out of range",
     Status.UNKNOWN_COMMAND: "its firmware does not know this command; build and flash it again",
     Status.SESSION: "it restarted, or another program has opened a session with it",

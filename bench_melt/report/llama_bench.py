@@ -5,6 +5,7 @@ One of our repetitions is two of its tests: prompt processing (`pp`, n_gen = 0) 
 tools/llama-bench (fields) and scripts/compare-llama-bench.py (what a comparison needs).
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -62,6 +63,11 @@ def llama_bench_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, An
     for row in rows:
         if row["status"] != "ok":
             continue
+        if row["workload_kind"] == "llama-bench":
+            for test in json.loads(row["details"])["tests"]:
+                prompt, gen, depth = (int(test[n]) for n in ("n_prompt", "n_gen", "n_depth"))
+                yield _row({**row, **_own(test)}, prompt, gen, depth, test["avg_ts"])
+            continue
         if row["avg_ts"] is not None:
             yield _row(
                 row, row["n_prompt"] or 0, row["n_gen"] or 0, row["n_depth"] or 0, row["avg_ts"]
@@ -74,6 +80,17 @@ def llama_bench_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, An
         if row["decode_tokens_per_s"] and row["n_gen"]:
             at = depth + (prompt or 0)
             yield _row(row, 0, row["n_gen"], at, row["decode_tokens_per_s"])
+
+
+def _own(test: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what llama-bench itself wrote, the model's path on the machine left out."""
+    kept = {n: v for n, v in test.items() if n in FIELDS and n != "model_filename"}
+    # some of its versions write truth values, and all names for what is a number here
+    return {n: int(v) if FIELDS[n] is int and isinstance(v, bool) else v for n, v in kept.items()}
+
+
+def _flash(value: str | int | None) -> int:
+    return value if isinstance(value, int) else int(value in ("on", "1", "enabled"))
 
 
 def label_of(n_prompt: int, n_gen: int, n_depth: int) -> str:
@@ -91,7 +108,7 @@ def _row(
     return {
         **filled,
         "build_commit": row["build_commit"] or "unknown",
-        "flash_attn": int(row["flash_attn"] in ("on", "1", "enabled")),
+        "flash_attn": _flash(row["flash_attn"]),
         "n_prompt": n_prompt,
         "n_gen": n_gen,
         "n_depth": n_depth,

@@ -10,6 +10,9 @@ from bench_melt.stats import Summary, summarise
 
 Rows = Sequence[Mapping[str, Any]]
 
+# a comparison looks at METRICS; these say how a figure came about, more is neither good nor bad
+_SHOWN = (*METRICS, "memory_bandwidth_share", "harness_cpu_share")
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -39,7 +42,7 @@ def _cell(target: str, model: str, workload: str, rows: Rows) -> Cell:
         if row["status"] != "ok":
             failures[str(row["reason"])] += 1
     metrics = {}
-    for name in METRICS:
+    for name in _SHOWN:
         values = [float(row[name]) for row in good if row[name] is not None]
         if values:
             metrics[name] = summarise(values)

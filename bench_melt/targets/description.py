@@ -36,6 +36,13 @@ class Thermal(Table):
     zones: tuple[str, ...] = ("*",)  # shell patterns of zone names
 
 
+class App(Table):
+    """The runner app of an iPhone."""
+
+    bundle: str = Field(pattern=r"^[A-Za-z0-9.-]+$")  # its bundle id
+    package: TextPath | None = None  # .ipa that is installed where it is not there yet
+
+
 class Description(Table):
     """One machine of `boards/machines/`."""
 
@@ -47,6 +54,7 @@ class Description(Table):
     memory_bytes: int | None = Field(default=None, gt=0)
     staging: str = "bench-melt"  # folder of the machine that files go to; relative to the login's
     cores: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # group -> core numbers
+    app: App | None = None  # ios alone
     connection: Connection = Connection()
     thermal: Thermal = Thermal()
 
@@ -56,6 +64,16 @@ class Description(Table):
             update={name: getattr(given, name) for name in given.model_fields_set}
         )
         return self.model_copy(update={"connection": merged})
+
+    def with_files_in(self, folder: Path) -> "Description":
+        """Return it with the paths of files on this computer whole: ~, else from `folder`."""
+        asked = self.connection
+        files = {"key_file": asked.key_file, "known_hosts": asked.known_hosts}
+        whole = {name: folder / path.expanduser() for name, path in files.items() if path}
+        app = self.app
+        if app is not None and app.package is not None:
+            app = app.model_copy(update={"package": folder / app.package.expanduser()})
+        return self.model_copy(update={"connection": asked.model_copy(update=whole), "app": app})
 
     def core_numbers(self, wanted: str | tuple[int, ...] | None) -> tuple[int, ...]:
         """Return the cores that a suite asks for: a group's, the numbers themselves, or none.

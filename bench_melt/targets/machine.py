@@ -8,8 +8,8 @@ this protocol, made from a description in `boards/machines/`.
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -183,6 +183,7 @@ class Deadline:
         """Start now, with so many seconds."""
         self.limit_s = limit_s
         self._end_s = time.monotonic() + limit_s
+        self._paused_s: float | None = None  # since when it stands still
         self._cancelled = threading.Event()
 
     def remaining_s(self, what: str, *, at_most_s: float = math.inf) -> float:
@@ -191,10 +192,25 @@ class Deadline:
         Raises:
             TimeLimitError: none are left; names what would have been waited for.
         """
-        left_s = self._end_s - time.monotonic()
+        left_s = self.left_s()
         if left_s <= 0 or self._cancelled.is_set():
             raise TimeLimitError(f"time limit of {self.limit_s:g} s passed while {what}")
         return min(left_s, at_most_s)
+
+    def left_s(self) -> float:
+        """Return the seconds left; below 0 once it passed."""
+        now_s = self._paused_s
+        return self._end_s - (time.monotonic() if now_s is None else now_s)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let it stand still while the block runs: what is done once belongs to no repetition."""
+        since_s = self._paused_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._end_s += time.monotonic() - since_s
+            self._paused_s = None
 
     def cancel(self) -> None:
         """Let it pass now."""

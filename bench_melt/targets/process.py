@@ -97,5 +97,10 @@ class Child:
 
 def dies_with_us() -> list[str]:
     """Return a prefix that makes the kernel end the child with us, where there is one."""
-    tool = shutil.which("setpriv")
-    return [tool, "--pdeathsig", "TERM", "--"] if tool else []
+    tool, shell = shutil.which("setpriv"), shutil.which("sh")
+    if tool is None or shell is None:
+        return []
+    # whoever was killed before the kernel was told is no parent any more
+    script = 'test "$PPID" = "$1" && shift && exec "$@"'
+    check = [shell, "-c", script, "start", str(os.getpid())]
+    return [tool, "--pdeathsig", "TERM", "--", *check]

@@ -18,25 +18,35 @@ _UNITS = {TickUnit.CYCLES: "cycles", TickUnit.NANOSECONDS: "nanoseconds"}
 
 @dataclass(slots=True)
 class Tally:
-    """Sums of what each interval between two marks took; `runs` counts the runs summed."""
+    """Sums of what each interval between two marks took; `runs` counts the runs summed.
+
+    fed: the input arrives in pieces. Each has a mark before and one after its work, all of which is
+    the first layer's; what passes between pieces is the link's.
+    """
 
     intervals: Array
+    fed: bool = False
     runs: int = 0
 
     @staticmethod
-    def of(layers: Sequence[MarkedLayer]) -> "Tally":
+    def of(layers: Sequence[MarkedLayer], *, fed: bool = False) -> "Tally":
         """Return an empty tally for code with these layers."""
-        return Tally(np.zeros(len(layers), np.int64))
+        return Tally(np.zeros(len(layers), np.int64), fed)
 
     def add(self, marks: Sequence[int], *, wraps_at: int | None = None) -> None:
         """Add a run's counter values at its marks; runs with another number of marks do not count.
 
-        marks: one more than there are layers. wraps_at: the counter starts again at this value.
+        marks: one more than there are layers, behind the pairs of a fed input. wraps_at: the
+        counter starts again at this value.
         """
-        if len(marks) != len(self.intervals) + 1:
+        pieces = len(marks) - len(self.intervals) - 1
+        if pieces < 0 or pieces % 2 or self.fed != (pieces > 0):
             return
         taken = np.diff(np.asarray(marks, np.int64))
-        self.intervals += np.mod(taken, wraps_at) if wraps_at else taken
+        if wraps_at:
+            taken = np.mod(taken, wraps_at)
+        self.intervals += taken[pieces:]
+        self.intervals[0] += taken[:pieces:2].sum()
         self.runs += 1
 
     def mean_total(self) -> int | None:

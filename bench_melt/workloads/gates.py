@@ -7,12 +7,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from bench_melt.device import open_device
+from bench_melt.workloads.counting import Tally
 from codegen.board import Board
 from codegen.build import build
 from codegen.compile_model import compile_model
 from codegen.manifest import Manifest, load_manifest
 from codegen.toolchain import find_tool, find_toolchain
-from tinyengine.errors import UserError
+from tinyengine.errors import DeviceError, UserError
 from tinyengine.ir.graph import Graph
 from tinyengine.update.scheme import Scheme, load_scheme
 
@@ -22,7 +23,10 @@ _STEPS = 3  # a step's count depends a little on the data: the mean over the sam
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A net with a scheme on boards. shared: its file belongs to others and may be absent."""
+    """A net with a scheme on boards.
+
+    shared: its file belongs to others and may be absent. fed: its input arrives row by row.
+    """
 
     name: str
     model: str | Graph
@@ -31,12 +35,13 @@ class Subject:
     classes: int | None = None
     gradients: str = "f32"
     shared: bool = False
+    fed: bool = False
 
     def key(self, board: str) -> str:
         """The name of its row on a board."""
         format_ = f" {self.gradients}" if load_scheme(self.scheme).trains else ""
         scheme = Path(self.scheme).stem
-        return f"{self.name}, {scheme}{format_}, {board}"
+        return f"{self.name}, {scheme}{format_}{', rows fed' if self.fed else ''}, {board}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ def weigh(subject: Subject, board: Board, folder: Path) -> Counts:
     """
     board = board.without_ram_limit()
     scheme: Scheme = replace(load_scheme(subject.scheme), gradients=subject.gradients)
-    compile_model(subject.model, board, scheme, folder, subject.classes)
+    compile_model(subject.model, board, scheme, folder, subject.classes, fed=subject.fed)
     built, manifest = build(folder, board), load_manifest(folder)
     assert built.ram_bytes is not None
     step, forward = _run(folder, manifest, board)
@@ -82,18 +87,20 @@ def _run(folder: Path, manifest: Manifest, board: Board) -> tuple[int | None, in
         counter, session = device.counter, device.session
         if counter is None:
             raise UserError("nothing counts instructions here; 'bench-melt doctor' says why")
-        taken = []
+        step = Tally.of(manifest.train_layers, fed=manifest.input_fed)
+        forward = Tally.of(manifest.forward_layers, fed=manifest.input_fed)
+        counter.read()
         for index in range(_STEPS if manifest.trains else 0):
             label = session.fill(0, index)
-            counter.read()
             session.train(label)
-            marks = counter.read()
-            taken.append(marks[-1] - marks[0])
+            step.add(counter.read())
         session.fill(0, 0)
-        counter.read()
         session.forward()
-        marks = counter.read()
-    return (round(sum(taken) / len(taken)) if taken else None), marks[-1] - marks[0]
+        forward.add(counter.read())
+    instructions_forward = forward.mean_total()
+    if instructions_forward is None:
+        raise DeviceError("a forward pass left other marks than the manifest's layers")
+    return step.mean_total(), instructions_forward
 
 
 def toolchain_of(board: Board) -> dict[str, str]:

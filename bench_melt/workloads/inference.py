@@ -46,7 +46,8 @@ def infer(device: Device, manifest: Manifest, x: Array, shown: Bars) -> tuple[Ar
     border = manifest.output
     out_shape, out_dtype = border.shape[1:], DType(border.dtype).numpy
     y = np.zeros((len(x), *out_shape), out_dtype)
-    counts = StepCounts(device, Tally.of(manifest.forward_layers), Tally.of(()), False)
+    forward = Tally.of(manifest.forward_layers, fed=manifest.input_fed)
+    counts = StepCounts(device, forward, Tally.of(()), False)
     counts.begin()
     meter = shown.phase("inference", len(x))
     for index, sample in enumerate(x):

@@ -15,6 +15,10 @@ from tinyengine.errors import UserError
 
 _ARMV7E_M = 13  # Tag_CPU_arch (ABI addenda of the Arm architecture, 3.3.5)
 VARIANTS = ("mve", "dsp")  # fastest first; a core with Helium runs DSP kernels too
+_MVE_FLOAT = 2  # Tag_MVE_arch: 1 is Helium with integers only
+
+# fast kernels for some sizes only, which are not named after the one that takes any
+_BY_SIZE = {"te_depthwise_conv2d_s8": tuple(f"te_depthwise_{n}x{n}_s8" for n in (3, 5, 7))}
 
 
 def require_instructions(board: Board, elf: Path) -> None:
@@ -29,7 +33,7 @@ def require_instructions(board: Board, elf: Path) -> None:
     arch = tags.get("TAG_CPU_ARCH", 0)
     compiled = {
         "dsp": arch == _ARMV7E_M or tags.get("TAG_DSP_EXTENSION", 0) > 0,
-        "mve": tags.get("TAG_MVE_ARCH", 0) > 0,
+        "mve": tags.get("TAG_MVE_ARCH", 0) >= (_MVE_FLOAT if "fpu" in board.features else 1),
         "fpu": tags.get("TAG_FP_ARCH", 0) > 0,
     }
     for feature in board.features:
@@ -74,7 +78,8 @@ def variant_of(functions: Iterable[str]) -> str:
 
 def _fast_forms(function: str, variants: Iterable[str]) -> set[str]:
     folder = firmware_dir() / "kernels" / "arm"
-    names = (f"{function}_{variant}" for variant in variants)
+    forms = (function, *_BY_SIZE.get(function, ()))
+    names = (f"{form}_{variant}" for form in forms for variant in variants)
     return {name for name in names if (folder / f"{name}.c").is_file()}
 
 

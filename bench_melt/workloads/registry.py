@@ -1,7 +1,6 @@
 """From a suite's workload table to what does the work."""
 
-import importlib.util
-
+from bench_melt.workloads.llama_bench import LlamaBenchWorkload
 from bench_melt.workloads.tables import WorkloadTable
 from bench_melt.workloads.workload import Workload
 from tinyengine.errors import UserError
@@ -15,13 +14,14 @@ def make_workload(table: WorkloadTable) -> Workload:
     """
     match table.kind:
         case "llm":
-            if importlib.util.find_spec("httpx") is None:
-                raise UserError(
-                    f"workload '{table.name}' needs the python package 'httpx': "
-                    "pip install 'tinyengine-mcu[llm]'"
-                )
             from bench_melt.workloads.llm.workload import LlmWorkload
 
             return LlmWorkload(table)
+        case "tflite":
+            from bench_melt.workloads.tflite import TfliteWorkload
+
+            return TfliteWorkload(table)
+        case "llama-bench":
+            return LlamaBenchWorkload(table)
         case kind:
             raise UserError(f"workload '{table.name}': kind '{kind}' is not supported")

@@ -96,6 +96,7 @@ class TfliteTable(Table):
     # the interpreter of this Python, or TensorFlow's benchmark_model binary on the target
     engine: Literal["interpreter", "benchmark_model"] = "interpreter"
     program: TextPath | None = None
+    args: tuple[str, ...] = ()  # more for benchmark_model: --use_gpu=true
     inferences: int = Field(default=50, ge=1, le=1_000_000)
     threads: int = Field(default=1, ge=1, le=256)
 
@@ -103,6 +104,8 @@ class TfliteTable(Table):
     def _program(self) -> Self:
         if (self.engine == "benchmark_model") != (self.program is not None):
             raise ValueError("program belongs to engine = 'benchmark_model', and to it alone")
+        if self.args and self.program is None:
+            raise ValueError("args are benchmark_model's: they need engine = 'benchmark_model'")
         return self
 
 

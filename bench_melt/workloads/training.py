@@ -49,9 +49,11 @@ def train(
     Raises:
         DeviceError: the device fails on the way.
     """
-    counts = StepCounts(
-        device, Tally.of(manifest.forward_layers), Tally.of(manifest.train_layers), plan.profile
+    forward, step = (
+        Tally.of(layers, fed=manifest.input_fed)
+        for layers in (manifest.forward_layers, manifest.train_layers)
     )
+    counts = StepCounts(device, forward, step, plan.profile)
     device.session.set_hyper(lr=plan.lr, seed=plan.seed)
     counts.begin()
     before = _accuracy(device, data, plan.eval_count, shown, "test, before", counts)

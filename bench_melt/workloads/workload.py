@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from bench_melt.bandwidth import Bandwidth
 from bench_melt.models import ModelFile
 from bench_melt.record import Results
 from bench_melt.targets.description import Description
@@ -52,7 +53,7 @@ class Bench:
     """Everything that one repetition may use.
 
     folder: of the suite file, which its relative paths are relative to. cores: the numbers that
-    processes are pinned to; none means all.
+    processes are pinned to; none means all. bandwidth: the machine's, kept through the sweep.
     """
 
     machine: Machine
@@ -65,6 +66,7 @@ class Bench:
     seed: int
     deadline: Deadline
     events: EventLog
+    bandwidth: Bandwidth = field(default_factory=Bandwidth)
 
 
 class Workload(Protocol):

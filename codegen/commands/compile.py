@@ -43,6 +43,9 @@ def command(
     arena: Annotated[
         Arena, typer.Option(help="who places values in it; cp-sat: OR-tools, an extra")
     ] = Arena.GREEDY,
+    feed_rows: Annotated[
+        bool, typer.Option("--feed-rows", help="the input arrives row by row, never whole in RAM")
+    ] = False,
     dump_dir: Annotated[Path | None, typer.Option(help="write the graph after every pass here")] = (
         None
     ),
@@ -56,7 +59,7 @@ def command(
         print(f"warning: {warning}", file=sys.stderr)
     if (note := portable_note(target)) is not None:
         print(f"note: {note}", file=sys.stderr)
-    result = compile_model(model, target, scheme, out, classes, seed, dump_dir, placer)
+    result = compile_model(model, target, scheme, out, classes, seed, dump_dir, placer, feed_rows)
     if as_json:
         print_json(result.figures)
         return

@@ -16,11 +16,13 @@ enum {
     TE_PIXELS = 4,
     TE_STRIDE = 8,       /* words in scratch from one group of four products to the next */
     TE_UNROLL = 8,       /* groups that one pass of the loop takes */
+    TE_SPLIT_UNROLL = 4, /* the same where weights are split */
     TE_GROUP_BYTES = 52, /* of code: 13 instructions of 32 bits */
 };
 
-/* Four pixels; the assembly below knows the offsets. The last pass starts the loop `skip` bytes of
- * code late, or rather the first one does, so that any number of groups fits. */
+/* Four pixels; the assembly below knows the offsets. The first group of all stands before the loop.
+ * The first pass then starts the loop `skip` bytes of code late, so that any number of groups
+ * fits. */
 typedef struct te_block {
     const int32_t *scale; /* 0 */
     const int32_t *bias;
@@ -73,22 +75,32 @@ static const int32_t *te_dot_4(int32_t *sums, const int32_t *x, const int8_t *w,
     "smlad r10, r3, r7, r10\n\t"              \
     "smlad r11, r5, r7, r11\n\t"
 
+/* The same where the sums begin. */
+#define TE_FIRST_GROUP                        \
+    "ldr r6, [r1], #4\n\t"                    \
+    "ldmia.w r0!, {r2, r3, r4, r5}\n\t"       \
+    "sxtb16 r7, r6, ror #8\n\t"               \
+    "sxtb16 r6, r6\n\t"                       \
+    "smuad r8, r2, r6\n\t"                    \
+    "smuad r9, r4, r6\n\t"                    \
+    "smlad r8, r3, r7, r8\n\t"                \
+    "smlad r9, r5, r7, r9\n\t"                \
+    "ldmia.w r0!, {r2, r3, r4, r5}\n\t"       \
+    "smuad r10, r2, r6\n\t"                   \
+    "smuad r11, r4, r6\n\t"                   \
+    "smlad r10, r3, r7, r10\n\t"              \
+    "smlad r11, r5, r7, r11\n\t"
+
 /* r0 = x, r1 = weights, r2 = bytes of code to skip, r12 = passes */
-#define TE_DOT(label)                                                         \
+#define TE_DOT_4(label, more)                                                 \
     "add pc, r2\n\t"                                                          \
     "nop\n\t"                                                                 \
-    #label ":\n\t" TE_GROUP TE_GROUP TE_GROUP TE_GROUP TE_GROUP TE_GROUP      \
-    TE_GROUP TE_GROUP                                                         \
+    #label ":\n\t" more TE_GROUP TE_GROUP TE_GROUP TE_GROUP                   \
     "subs r12, r12, #1\n\t"                                                   \
     "bne " #label "b\n\t"
+#define TE_DOT_8(label) TE_DOT_4(label, TE_GROUP TE_GROUP TE_GROUP TE_GROUP)
 
-#define TE_START                          \
-    "ldrd r0, r12, [lr, #16]\n\t"         \
-    "ldr r2, [lr, #24]\n\t"               \
-    "mov r8, #0\n\t"                      \
-    "mov r9, #0\n\t"                      \
-    "mov r10, #0\n\t"                     \
-    "mov r11, #0\n\t"
+#define TE_BEGIN(weights) "ldrd r0, r12, [lr, #16]\n\t" weights TE_FIRST_GROUP "ldr r2, [lr, #24]\n\t"
 
 /* te_scale of sum `acc` as r0 */
 #define TE_SCALE(acc)                             \
@@ -127,7 +139,7 @@ __attribute__((noinline)) static void te_run_whole(te_block *block)
     register te_block *b __asm__("r0") = block;
     __asm__ volatile("mov lr, r0\n\t"
                      "ldr r1, [lr, #32]\n\t"
-                     "1:\n\t" TE_START TE_DOT(2) TE_FINISH
+                     "1:\n\t" TE_BEGIN("") TE_DOT_8(2) TE_FINISH
                      : "+r"(b)
                      :
                      : TE_CLOBBERS);
@@ -137,9 +149,50 @@ __attribute__((noinline)) static void te_run_split(te_block *block)
 {
     register te_block *b __asm__("r0") = block;
     __asm__ volatile("mov lr, r0\n\t"
-                     "1:\n\t" TE_START "ldr r1, [lr, #32]\n\t" TE_DOT(2) "str r1, [lr, #32]\n\t"
+                     "1:\n\t" TE_BEGIN("ldr r1, [lr, #32]\n\t") TE_DOT_4(2, "")
+                     "str r1, [lr, #32]\n\t"
                      "ldr r1, [lr, #36]\n\t"
-                     "ldrd r12, r2, [lr, #40]\n\t" TE_DOT(3) "str r1, [lr, #36]\n\t" TE_FINISH
+                     "ldrd r12, r2, [lr, #40]\n\t" TE_DOT_4(3, "") "str r1, [lr, #36]\n\t" TE_FINISH
+                     : "+r"(b)
+                     :
+                     : TE_CLOBBERS);
+}
+
+/* te_scale of sum `acc` as r4; r5.. = scaling */
+#define TE_SCALE_2(acc)                           \
+    "smmlar r4, " acc ", r5, r7\n\t"              \
+    "add r4, r4, " acc ", asr #31\n\t"            \
+    "asr r4, r4, r6\n\t"                          \
+    "ssat r4, #8, r4\n\t"
+
+/* Two groups, of up to eight products: without a loop, y in r12. */
+__attribute__((noinline)) static void te_run_two_groups(te_block *block)
+{
+    register te_block *b __asm__("r0") = block;
+    __asm__ volatile("mov lr, r0\n\t"
+                     "ldr r12, [lr, #8]\n\t"
+                     "ldr r1, [lr, #32]\n\t"
+                     "ldr r0, [lr, #16]\n\t"
+                     "1:\n\t" TE_FIRST_GROUP TE_GROUP
+                     "ldmia.w lr, {r2, r3}\n\t"
+                     "ldr r4, [r3], #4\n\t"
+                     "ldmia.w r2!, {r5, r6, r7}\n\t"
+                     "stmia.w lr, {r2, r3}\n\t"
+                     "ldr r3, [lr, #12]\n\t"
+                     "qadd r4, r4, r4\n\t"
+                     "qdadd r8, r4, r8\n\t"
+                     "qdadd r9, r4, r9\n\t"
+                     "qdadd r10, r4, r10\n\t"
+                     "qdadd r11, r4, r11\n\t"
+                     "add r2, r3, r3, lsl #1\n\t"
+                     TE_SCALE_2("r9") "strb r4, [r12, r3]\n\t"
+                     TE_SCALE_2("r10") "strb r4, [r12, r3, lsl #1]\n\t"
+                     TE_SCALE_2("r11") "strb r4, [r12, r2]\n\t"
+                     TE_SCALE_2("r8") "strb r4, [r12], #1\n\t"
+                     "subs r0, #64\n\t" /* the groups again */
+                     "ldr r2, [lr, #28]\n\t"
+                     "cmp r12, r2\n\t"
+                     "bne 1b\n\t"
                      : "+r"(b)
                      :
                      : TE_CLOBBERS);
@@ -149,6 +202,8 @@ static inline void te_run(te_block *b)
 {
     if (b->frozen_passes > 0) {
         te_run_split(b);
+    } else if (b->passes == 1 && b->skip == (TE_UNROLL - 1) * TE_GROUP_BYTES) {
+        te_run_two_groups(b);
     } else {
         te_run_whole(b);
     }
@@ -156,15 +211,16 @@ static inline void te_run(te_block *b)
 
 #else
 
-static int32_t te_groups(int32_t passes, int32_t skip)
+static int32_t te_groups(int32_t unroll, int32_t passes, int32_t skip)
 {
-    return passes * TE_UNROLL - skip / TE_GROUP_BYTES;
+    return passes * unroll - skip / TE_GROUP_BYTES;
 }
 
 static void te_run(te_block *b)
 {
-    const int32_t n = te_groups(b->passes, b->skip);
-    const int32_t rest = te_groups(b->frozen_passes, b->frozen_skip);
+    const int32_t unroll = b->frozen_passes > 0 ? TE_SPLIT_UNROLL : TE_UNROLL;
+    const int32_t n = te_groups(unroll, b->passes, b->skip) + 1;
+    const int32_t rest = te_groups(unroll, b->frozen_passes, b->frozen_skip);
     for (; b->y != b->y_end; b->y++, b->bias++, b->scale += 3) {
         const te_scaling f = {b->scale[0], b->scale[1], b->scale[2]};
         int32_t sums[TE_PIXELS] = {0};
@@ -185,10 +241,11 @@ static inline te_block te_block_of(const te_conv2d_dsp *p, const int32_t *x, int
                                    int32_t frozen_groups)
 {
     te_block b = {.scale = p->scale, .out_c = p->shape.out_c, .x = x};
-    b.passes = (groups + TE_UNROLL - 1) / TE_UNROLL;
-    b.skip = (b.passes * TE_UNROLL - groups) * TE_GROUP_BYTES;
-    b.frozen_passes = (frozen_groups + TE_UNROLL - 1) / TE_UNROLL;
-    b.frozen_skip = (b.frozen_passes * TE_UNROLL - frozen_groups) * TE_GROUP_BYTES;
+    const int32_t unroll = frozen_groups > 0 ? TE_SPLIT_UNROLL : TE_UNROLL;
+    b.passes = groups > 1 ? (groups - 1 + unroll - 1) / unroll : 1;
+    b.skip = (b.passes * unroll - (groups - 1)) * TE_GROUP_BYTES;
+    b.frozen_passes = (frozen_groups + unroll - 1) / unroll;
+    b.frozen_skip = (b.frozen_passes * unroll - frozen_groups) * TE_GROUP_BYTES;
     return b;
 }
 

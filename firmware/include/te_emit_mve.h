@@ -34,8 +34,8 @@ TE_INLINE int te_is_upwards(const te_conv2d *p)
 /* True where the offset can be added to the bias once for all sums. */
 TE_INLINE int te_is_plain(int32_t bias, int32_t offset)
 {
-    const int64_t sum = (int64_t)bias + offset;
-    return sum == (int32_t)sum;
+    int32_t sum;
+    return !__builtin_add_overflow(bias, offset, &sum);
 }
 
 /* y[i] = clamp(y[i], lo, hi) */
@@ -63,36 +63,58 @@ TE_INLINE int16x8_t te_scaled_8(int32x4_t even, int32x4_t odd, const te_scale *s
     return vreinterpretq_s16_s8(vqmovnbq_s16(vreinterpretq_s8_s16(q), q));
 }
 
+/* What the outputs of a layer share: the offsets of eight neighbours in y and the way from eight to
+ * eight; upwards as in te_is_upwards. */
+typedef struct te_outputs {
+    uint16x8_t steps;
+    int32_t step, zero;
+    int upwards;
+} te_outputs;
+
+TE_INLINE te_outputs te_outputs_of(const te_conv2d *p)
+{
+    const te_outputs to = {vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)p->out_c),
+                           TE_ROUND * p->out_c, p->out_zero, te_is_upwards(p)};
+    return to;
+}
+
 /* Values of the sums of a plain channel, saturated as int8; scale->offset is added too. Whole
  * eights are read. */
-static TE_NOINLINE void te_emit_plain(const int32_t *sums, int32_t count, const te_scale *scale,
-                                 const te_conv2d *p, int8_t *y)
+TE_INLINE void te_emit_eights(const int32_t *sums, int32_t count, const te_scale *scale,
+                              const te_outputs *to, int8_t *y)
 {
-    const uint16x8_t steps = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)p->out_c);
+    const int32_t rounds = count / TE_ROUND;
 #define TE_EMIT(scaled)                                                                           \
     __asm__ volatile("dls lr, %[rounds]\n"                                                       \
                      "1:\n\tvld20.32 {q0, q1}, [%[sums]]\n\tvld21.32 {q0, q1}, [%[sums]]!\n\t"  \
                      scaled("q0") scaled("q1") TE_NARROWED("q0", "q1")                           \
                      : [sums] "+&r"(sums), [y] "+&r"(y)                                          \
-                     : [rounds] "r"(count / TE_ROUND), [step] "r"(TE_ROUND * p->out_c),          \
+                     : [rounds] "r"(rounds), [step] "r"(to->step),                               \
                        [bias] "r"(scale->bias + scale->offset),                                  \
                        [multiplier] "r"(scale->multiplier), [right] "r"(scale->right),           \
                        [left] "r"(scale->left),                                                  \
-                       [zero] "r"(p->out_zero), [one] "r"(1), [steps] "w"(steps)                 \
+                       [zero] "r"(to->zero), [one] "r"(1), [steps] "w"(to->steps)                \
                      : "lr", "q0", "q1", "memory")
-    if (count >= TE_ROUND && scale->left > 0) {
+    if (rounds > 0 && scale->left > 0) {
         TE_EMIT(TE_LEFT);
-    } else if (count >= TE_ROUND && (scale->right == 0 || te_is_upwards(p))) {
+    } else if (rounds > 0 && (scale->right == 0 || to->upwards)) {
         TE_EMIT(TE_UPWARDS);
-    } else if (count >= TE_ROUND) {
+    } else if (rounds > 0) {
         TE_EMIT(TE_AWAY);
     }
 #undef TE_EMIT
     if (count % TE_ROUND != 0) {
         const int32x4x2_t v = vld2q_s32(sums);
-        const int16x8_t q = te_scaled_8(v.val[0], v.val[1], scale, p->out_zero);
-        vstrbq_scatter_offset_p_s16(y, steps, q, vctp16q((uint32_t)(count % TE_ROUND)));
+        const int16x8_t q = te_scaled_8(v.val[0], v.val[1], scale, to->zero);
+        vstrbq_scatter_offset_p_s16(y, to->steps, q, vctp16q((uint32_t)(count % TE_ROUND)));
     }
+}
+
+static TE_NOINLINE void te_emit_plain(const int32_t *sums, int32_t count, const te_scale *scale,
+                                      const te_conv2d *p, int8_t *y)
+{
+    const te_outputs to = te_outputs_of(p);
+    te_emit_eights(sums, count, scale, &to, y);
 }
 
 /* Values of the sums of any channel. */

@@ -70,4 +70,21 @@ static inline int32_t te_grad_shifted(int32_t x, int32_t n)
     return n < 0 ? te_rounding_shift(x, -n) : te_saturate((int64_t)x * (INT64_C(1) << n));
 }
 
+/* How a gradient comes to units of another exponent that is not lower. */
+typedef struct te_grad_right {
+    int32_t sign, half, by; /* sign: -1, or 0 where nothing is shifted */
+} te_grad_right;
+
+static inline te_grad_right te_grad_right_of(int32_t shift)
+{
+    const te_grad_right none = {0, 0, 0}, right = {-1, shift < 0 ? 1 << (-shift - 1) : 0, -shift};
+    return shift < 0 ? right : none;
+}
+
+/* te_rounding_shift of 16 bits */
+static inline int32_t te_grad_move(int32_t x, te_grad_right r)
+{
+    return te_shift_floor(x + (te_shift_floor(x, 31) & r.sign) + r.half, r.by);
+}
+
 #endif

@@ -55,25 +55,44 @@ static inline void te_depthwise_bwd_input_grad(const te_conv2d *p, const te_grad
     te_grad_end(&out, state);
 }
 
+/* One output pixel of the sums, one output channel per input channel. */
+static inline void te_grad_depthwise_pixel(int32_t n, int32_t zero, const te_grad *restrict d,
+                                           const int8_t *restrict x, int32_t *restrict d_w)
+{
+    for (int32_t k = 0; k < n; k++) {
+        d_w[k] += d[k] * (x[k] - zero);
+    }
+}
+
+/* The same for any number of channels, and of gradients that are shifted. */
+static inline void te_grad_depthwise_pixel_any(const te_conv2d *p, int32_t shift, const te_grad *d,
+                                               const int8_t *x, int32_t *d_w)
+{
+    const int32_t many = p->out_c / p->in_c;
+    for (int32_t c = 0; c < p->in_c; c++) {
+        const int32_t centred = x[c] - p->in_zero;
+        for (int32_t k = c * many; k < (c + 1) * many; k++) {
+            d_w[k] += te_rounding_shift(d[k], shift) * centred;
+        }
+    }
+}
+
 static inline void te_grad_depthwise_tap(const te_conv2d *p, int32_t shift, const te_grad *d_y,
-                                         const int8_t *x, int32_t ky, int32_t kx,
-                                         int32_t *restrict d_w)
+                                         const int8_t *x, int32_t ky, int32_t kx, int32_t *d_w)
 {
     const te_window *g = &p->window;
     const int32_t dy = ky * g->dilation_h - g->pad_top, dx = kx * g->dilation_w - g->pad_left;
     const te_span ys = te_reach(dy, g->stride_h, g->in_h, g->out_h);
     const te_span xs = te_reach(dx, g->stride_w, g->in_w, g->out_w);
-    const int32_t many = p->out_c / p->in_c;
     for (int32_t oy = ys.first; oy < ys.end; oy++) {
         for (int32_t ox = xs.first; ox < xs.end; ox++) {
-            const te_grad *restrict d = d_y + (oy * g->out_w + ox) * p->out_c;
-            const int8_t *restrict pixel =
+            const te_grad *d = d_y + (oy * g->out_w + ox) * p->out_c;
+            const int8_t *pixel =
                 x + ((oy * g->stride_h + dy) * g->in_w + ox * g->stride_w + dx) * p->in_c;
-            for (int32_t c = 0; c < p->in_c; c++) {
-                const int32_t centred = pixel[c] - p->in_zero;
-                for (int32_t k = c * many; k < (c + 1) * many; k++) {
-                    d_w[k] += te_rounding_shift(d[k], shift) * centred;
-                }
+            if (shift == 0 && p->in_c == p->out_c) {
+                te_grad_depthwise_pixel(p->out_c, p->in_zero, d, pixel, d_w);
+            } else {
+                te_grad_depthwise_pixel_any(p, shift, d, pixel, d_w);
             }
         }
     }

@@ -9,101 +9,7 @@
 #ifndef TE_GRAD_DSP_H
 #define TE_GRAD_DSP_H
 
-#include <stddef.h>
-
-#include "te_dsp.h"
-#include "te_grad_conv.h"
-
-enum {
-    TE_TILE = 4,         /* pixels */
-    TE_PASS = 4,         /* pairs that the loops take at a time; lists are filled up with zeros */
-    TE_PAIR_HALVES = 8,  /* of a tile: (d'[k], d'[l]) of each pixel */
-    TE_COLUMNS = 2,      /* input channels */
-    TE_END_WORDS = 2     /* behind a strip */
-};
-#define TE_STRIP_END ((int32_t)0x80008000u) /* no pair of weights */
-
-/* One tile of two input channels; the assembly below knows the offsets. */
-typedef struct te_grad_tile {
-    int32_t sums[TE_TILE * TE_COLUMNS]; /* 0 */
-    int32_t multiplier, half, shift;    /* 32: of te_grad_rescale */
-    int32_t step;                       /* 44: bytes of d_x from pixel to pixel */
-    te_grad *d_x;
-    te_grad spare[TE_TILE * TE_COLUMNS]; /* for what d_x has no room for */
-} te_grad_tile;
-
-/* A group of tiles in the making, and where in scratch things are. */
-typedef struct te_grad_group {
-    const te_conv2d_grad *p;
-    const int16_t *scale;
-    int32_t *rows;   /* of each output channel of a pair: where its row of weights starts */
-    int32_t *strip;  /* the woven weights of two input channels */
-    int16_t *pairs;  /* of the first tile */
-    int32_t pitch;   /* halves from a tile's pairs to those of the next */
-    int32_t count;   /* of pairs, a multiple of TE_PASS */
-    int32_t pixels;  /* of the group */
-    int32_t shift;   /* of the factor, with the exponents */
-    int32_t is_fast; /* te_grad_rescale holds */
-    te_grad_tile tile;
-} te_grad_group;
-
-static inline int te_grad_is_pointwise(const te_window *g)
-{
-    return g->kernel_h == 1 && g->kernel_w == 1 && g->stride_h == 1 && g->stride_w == 1 &&
-           g->pad_top == 0 && g->pad_left == 0 && g->in_h == g->out_h && g->in_w == g->out_w;
-}
-
-/* d' of one output channel at all pixels of the group, into every other half from `to` on; returns
- * the OR of them. */
-static inline int32_t te_grad_scale_channel(const te_grad_group *s, const te_grad *d, int32_t scale,
-                                            int16_t *to)
-{
-    const int32_t n = s->p->conv.out_c, bits = s->p->bits, half = 1 << (bits - 1);
-    int32_t any = 0, left = s->pixels;
-    for (; left >= TE_TILE; left -= TE_TILE, d += TE_TILE * n, to += s->pitch) {
-        const int32_t d0 = te_shift_floor(d[0] * scale + half, bits);
-        const int32_t d1 = te_shift_floor(d[n] * scale + half, bits);
-        const int32_t d2 = te_shift_floor(d[2 * n] * scale + half, bits);
-        const int32_t d3 = te_shift_floor(d[3 * n] * scale + half, bits);
-        to[0] = (int16_t)d0;
-        to[2] = (int16_t)d1;
-        to[4] = (int16_t)d2;
-        to[6] = (int16_t)d3;
-        any |= d0 | d1 | d2 | d3;
-    }
-    for (int32_t i = 0; left > 0 && i < TE_TILE; i++) {
-        const int32_t q = i < left ? te_shift_floor(d[i * n] * scale + half, bits) : 0;
-        to[2 * i] = (int16_t)q;
-        any |= q;
-    }
-    return any;
-}
-
-static inline void te_grad_clear_channel(const te_grad_group *s, int16_t *to)
-{
-    for (int32_t left = s->pixels; left > 0; left -= TE_TILE, to += s->pitch) {
-        to[0] = to[2] = to[4] = to[6] = 0;
-    }
-}
-
-/* Lists the output channels that have a gradient at any pixel of the group. stride: of the rows of
- * weights. */
-static inline void te_grad_list(te_grad_group *s, const te_grad *d_y, int32_t stride)
-{
-    int32_t count = 0; /* of channels */
-    for (int32_t k = 0; k < s->p->conv.out_c; k++) {
-        int16_t *const to = s->pairs + count / 2 * TE_PAIR_HALVES + count % 2;
-        if (te_grad_scale_channel(s, d_y + k, s->scale[k], to) != 0) {
-            s->rows[count++] = k * stride;
-        }
-    }
-    const int32_t step = 2 * TE_PASS, end = count == 0 ? step : (count + step - 1) / step * step;
-    for (; count < end; count++) {
-        te_grad_clear_channel(s, s->pairs + count / 2 * TE_PAIR_HALVES + count % 2);
-        s->rows[count] = 0;
-    }
-    s->count = count / 2;
-}
+#include "te_tiles_dsp.h"
 
 /* te_requantise if te_grad_is_fast: the sum times twice the multiplier less 2^32 (the tile's), and
  * the sum itself; round(x / 2^n) with ties away from 0 is floor((x + half - (x < 0)) / 2^n). */
@@ -139,14 +45,16 @@ static inline void te_grad_weave(const te_grad_group *s, const int8_t *w)
 
 /* r0 = pairs of the tile, r1 = strip, r2 and r3 = weights, r12 and lr = d', r4..r11 = sums */
 #define TE_SMLAD(sum, a, b) "smlad " sum ", " a ", " b ", " sum "\n\t"
-#define TE_DOT_PAIR                                                                     \
+#define TE_SMUAD(sum, a, b) "smuad " sum ", " a ", " b "\n\t"
+#define TE_DOT(mac)                                                                     \
     "ldrd r2, r3, [r1], #8\n\t"                                                         \
     "ldrd r12, lr, [r0], #8\n\t"                                                        \
-    TE_SMLAD("r4", "r2", "r12") TE_SMLAD("r5", "r3", "r12")                             \
-    TE_SMLAD("r6", "r2", "lr") TE_SMLAD("r7", "r3", "lr")                               \
+    mac("r4", "r2", "r12") mac("r5", "r3", "r12")                                       \
+    mac("r6", "r2", "lr") mac("r7", "r3", "lr")                                         \
     "ldrd r12, lr, [r0], #8\n\t"                                                        \
-    TE_SMLAD("r8", "r2", "r12") TE_SMLAD("r9", "r3", "r12")                             \
-    TE_SMLAD("r10", "r2", "lr") TE_SMLAD("r11", "r3", "lr")
+    mac("r8", "r2", "r12") mac("r9", "r3", "r12")                                       \
+    mac("r10", "r2", "lr") mac("r11", "r3", "lr")
+#define TE_DOT_PAIR TE_DOT(TE_SMLAD)
 
 /* Then r0 = multiplier, r1 = half, r2 = shift, r3 = tile, lr = OR of magnitudes: te_grad_rescale */
 #define TE_RESCALE(sum)                                 \
@@ -171,9 +79,8 @@ __attribute__((noinline)) static uint32_t te_grad_run(const int16_t *pairs, int3
 {
     register const int16_t *r0 __asm__("r0") = pairs;
     register int32_t *r1 __asm__("r1") = strip;
-    __asm__ volatile("mov r4, #0\n\t mov r5, #0\n\t mov r6, #0\n\t mov r7, #0\n\t"
-                     "mov r8, #0\n\t mov r9, #0\n\t mov r10, #0\n\t mov r11, #0\n\t"
-                     "1:\n\t" TE_DOT_PAIR TE_DOT_PAIR TE_DOT_PAIR TE_DOT_PAIR
+    __asm__ volatile(TE_DOT(TE_SMUAD) "b 2f\n"
+                     "1:\n\t" TE_DOT_PAIR "2:\n\t" TE_DOT_PAIR TE_DOT_PAIR TE_DOT_PAIR
                      "ldr r2, [r1]\n\t"
                      "cmp r2, #0x80008000\n\t"
                      "bne 1b\n\t"
@@ -196,12 +103,16 @@ __attribute__((noinline)) static uint32_t te_grad_run(const int16_t *pairs, int3
     return (uint32_t)(uintptr_t)r0;
 }
 
-/* The sums of a tile, and d_x of them; returns the OR of the latter's magnitudes. */
-static inline uint32_t te_grad_dot(te_grad_group *s, const int16_t *pairs)
+static inline void te_grad_end_strip(te_grad_group *s)
 {
     int32_t *const end = s->strip + TE_COLUMNS * s->count;
     end[0] = TE_STRIP_END;
     end[1] = (int32_t)(uintptr_t)&s->tile;
+}
+
+/* The sums of a tile, and d_x of them; returns the OR of the latter's magnitudes. */
+static inline uint32_t te_grad_dot(te_grad_group *s, const int16_t *pairs)
+{
     return te_grad_run(pairs, s->strip);
 }
 
@@ -214,6 +125,11 @@ static inline void te_grad_weave(const te_grad_group *s, const int8_t *w)
         s->strip[2 * i] = te_low_halves(k[0], l[0]);
         s->strip[2 * i + 1] = te_low_halves(k[1], l[1]);
     }
+}
+
+static inline void te_grad_end_strip(te_grad_group *s)
+{
+    (void)s;
 }
 
 static inline uint32_t te_grad_dot(te_grad_group *s, const int16_t *pairs)
@@ -264,27 +180,42 @@ static inline void te_grad_finish(const te_grad_group *s, int32_t pixels, int32_
     }
 }
 
-/* A tile's d_x. Fast if it is whole and nothing leaves the range of the format. */
+/* A tile's d_x where it is not whole, or its factor not te_grad_rescale's. */
 static inline void te_grad_one_tile(te_grad_group *s, const int16_t *pairs, int32_t pixels,
                                     int32_t columns, te_grad *d_x, te_output_grad *out)
 {
-    const int32_t step = s->p->conv.in_c;
-    const int is_whole = s->is_fast && pixels == TE_TILE && columns == TE_COLUMNS;
-    s->tile.d_x = is_whole ? d_x : s->tile.spare;
-    s->tile.step = (is_whole ? step : TE_COLUMNS) * (int32_t)sizeof *d_x;
-    const uint32_t peak = te_grad_dot(s, pairs);
-    if (is_whole && peak < TE_GRAD_LIMIT) {
-        out->peak |= peak;
-    } else {
-        te_grad_finish(s, pixels, columns, d_x, out);
+    s->tile.d_x = s->tile.spare;
+    s->tile.step = TE_COLUMNS * (int32_t)sizeof *d_x;
+    (void)te_grad_dot(s, pairs);
+    te_grad_finish(s, pixels, columns, d_x, out);
+}
+
+/* The whole tiles of two channels; returns how many. What leaves the format's range is made again.
+ */
+static inline int32_t te_grad_tiles(te_grad_group *s, te_grad *d_x, te_output_grad *out)
+{
+    const int32_t count = s->pixels / TE_TILE, in_c = s->p->conv.in_c, pitch = s->pitch;
+    const int16_t *pairs = s->pairs;
+    uint32_t all = 0u;
+    s->tile.step = in_c * (int32_t)sizeof *d_x;
+    for (int32_t i = count; i > 0; i--, pairs += pitch, d_x += TE_TILE * in_c) {
+        s->tile.d_x = d_x;
+        const uint32_t peak = te_grad_dot(s, pairs);
+        if (peak >= TE_GRAD_LIMIT) {
+            te_grad_finish(s, TE_TILE, TE_COLUMNS, d_x, out);
+        } else {
+            all |= peak;
+        }
     }
+    out->peak |= all;
+    return count;
 }
 
 /* The group's d_x for `columns` channels, whose weights are rows of that many. */
 static inline void te_grad_columns(te_grad_group *s, const int8_t *w, int32_t columns,
                                    te_grad *d_x, te_output_grad *out)
 {
-    const int32_t tile = TE_TILE * s->p->conv.in_c;
+    const int32_t in_c = s->p->conv.in_c;
     for (int32_t c = 0; c < columns; c += TE_COLUMNS) {
         const int32_t both = te_min(TE_COLUMNS, columns - c);
         if (both == TE_COLUMNS) {
@@ -292,10 +223,12 @@ static inline void te_grad_columns(te_grad_group *s, const int8_t *w, int32_t co
         } else {
             te_grad_weave_last(s, w + c);
         }
-        const int16_t *pairs = s->pairs;
-        te_grad *to = d_x + c;
-        for (int32_t left = s->pixels; left > 0; left -= TE_TILE, pairs += s->pitch, to += tile) {
-            te_grad_one_tile(s, pairs, te_min(TE_TILE, left), both, to, out);
+        te_grad_end_strip(s);
+        int32_t i = s->is_fast && both == TE_COLUMNS ? te_grad_tiles(s, d_x + c, out) : 0;
+        for (; i * TE_TILE < s->pixels; i++) {
+            const int32_t left = te_min(TE_TILE, s->pixels - i * TE_TILE);
+            te_grad_one_tile(s, s->pairs + i * s->pitch, left, both, d_x + i * TE_TILE * in_c + c,
+                             out);
         }
     }
 }

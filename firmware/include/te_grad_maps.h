@@ -29,16 +29,27 @@ static inline void te_mask_grad(int32_t count, const te_grad *d, const uint8_t *
     }
 }
 
+/* One sum of any two. */
+static inline int32_t te_grad_sum(int32_t a, int32_t b, int32_t shift_a, int32_t shift_b)
+{
+    return te_add_sat(te_grad_shifted(a, shift_a), te_grad_shifted(b, shift_b));
+}
+
 static inline void te_grad_add(int32_t count, const te_grad *a, const te_grad *b,
                                const int32_t *e_a, const int32_t *e_b, int32_t *state, te_grad *y,
                                int32_t *e)
 {
     te_output_grad out = te_grad_begin(state, e);
     const int32_t shift_a = te_grad_align(e_a, &out), shift_b = te_grad_align(e_b, &out);
-    for (int32_t i = 0; i < count; i++) {
-        const int32_t sum =
-            te_add_sat(te_grad_shifted(a[i], shift_a), te_grad_shifted(b[i], shift_b));
-        y[i] = te_grad_put(&out, sum);
+    if (shift_a <= 0 && shift_b <= 0) {
+        const te_grad_right by_a = te_grad_right_of(shift_a), by_b = te_grad_right_of(shift_b);
+        for (int32_t i = 0; i < count; i++) {
+            y[i] = te_grad_put(&out, te_grad_move(a[i], by_a) + te_grad_move(b[i], by_b));
+        }
+    } else {
+        for (int32_t i = 0; i < count; i++) {
+            y[i] = te_grad_put(&out, te_grad_sum(a[i], b[i], shift_a, shift_b));
+        }
     }
     te_grad_end(&out, state);
 }

@@ -9,6 +9,7 @@
 #define TE_KERNELS_DSP_H
 
 #include "te_dsp.h"
+#include "te_kernels_f32.h"
 #include "te_kernels_grad.h"
 #include "te_kernels_s8.h"
 
@@ -49,10 +50,20 @@ typedef struct te_add_dsp {
 /* As te_add_s8 for inputs of one size. y may be a or b. */
 void te_add_s8_dsp(const te_add_dsp *p, const int8_t *a, const int8_t *b, int8_t *y);
 
+/* As without `_dsp`; fast with four channels (mean: inner numbers) or more, and factors below 1/2. */
+void te_mul_s8_dsp(const te_binary *p, const int8_t *a, const int8_t *b, int8_t *y);
+void te_avg_pool_s8_dsp(const te_pool *p, const int8_t *x, int8_t *y);
+void te_max_pool_s8_dsp(const te_pool *p, const int8_t *x, int8_t *y);
+void te_mean_s8_dsp(const te_mean *p, const int8_t *x, int8_t *y);
+
 /* As without `_dsp`; fast where all but `bits` starts at multiples of 4. */
 void te_inside_s8_dsp(int32_t count, int32_t lo, int32_t hi, const int8_t *y, uint8_t *bits);
 void te_mask_grad_s16_dsp(int32_t count, const int16_t *d, const uint8_t *bits, int16_t *y);
 
+void te_quantize_grad_s16_dsp(int32_t count, const float *d, int32_t *state, int16_t *y,
+                              int32_t *e);
+void te_grad_add_s16_dsp(int32_t count, const int16_t *a, const int16_t *b, const int32_t *e_a,
+                         const int32_t *e_b, int32_t *state, int16_t *y, int32_t *e);
 void te_bias_grad_s16_dsp(int32_t rows, int32_t channels, const int16_t *d, int32_t *d_b);
 void te_channel_sum_s16_dsp(int32_t rows, int32_t channels, const int16_t *d, const int32_t *e_d,
                             int32_t *state, int16_t *y, int32_t *e);
@@ -64,6 +75,22 @@ void te_conv2d_s8_bwd_weight_s16_dsp(const te_conv2d *p, int32_t shift, const in
 void te_conv2d_s8_bwd_weight_s8_dsp(const te_conv2d *p, int32_t shift, const int8_t *d_y,
                                     const int8_t *x, int32_t k0, int32_t k1, int32_t *d_w,
                                     int32_t *scratch);
+
+/* As without `_dsp`; fast with one output channel per input channel. */
+void te_depthwise_s8_bwd_weight_s16_dsp(const te_conv2d *p, int32_t shift, const int16_t *d_y,
+                                        const int8_t *x, int32_t *d_w);
+void te_depthwise_s8_bwd_weight_s8_dsp(const te_conv2d *p, int32_t shift, const int8_t *d_y,
+                                       const int8_t *x, int32_t *d_w);
+
+/* As without `_dsp`; fast with factors below 1/2. */
+void te_mul_s8_bwd_s16_dsp(const te_mul_grad *p, const int16_t *d_y, const int8_t *other,
+                           const int32_t *e_d, int32_t *state, int16_t *d_x, int32_t *e);
+
+/* As without `_dsp`; fast where windows do not overlap. */
+void te_max_pool_s8_bwd_s16_dsp(const te_pool *p, const int16_t *d_y, const int8_t *x,
+                                const int32_t *e_d, int32_t *state, int16_t *d_x, int32_t *e);
+void te_max_pool_s8_bwd_s8_dsp(const te_pool *p, const int8_t *d_y, const int8_t *x,
+                               const int32_t *e_d, int32_t *state, int8_t *d_x, int32_t *e);
 
 /* As without `_dsp`; fast where the kernel is 1x1 and p->tiles is not 0. scratch is then, for out_c
  * rounded up to a multiple of 8, two words per output channel, d' of the tiles, and 8 bytes. */
@@ -88,5 +115,11 @@ void te_depthwise_s8_bwd_input_s8_dsp(const te_conv2d *p, const int8_t *d_y, con
                                       const int32_t *multiplier, const int32_t *shift,
                                       const int32_t *e_d, int32_t *state, int8_t *d_x, int32_t *e,
                                       int32_t *scratch);
+
+/* As without `_dsp`: the same order of float operations in each sum. Fast on cores with an FPU. */
+void te_conv2d_s8_bwd_input_f32_dsp(const te_conv2d *p, const float *d_y, const int8_t *weight,
+                                    const float *scale, const int8_t *frozen, float *d_x);
+void te_conv2d_s8_bwd_weight_f32_dsp(const te_conv2d *p, const float *d_y, const int8_t *x,
+                                     int32_t k0, int32_t k1, float *d_w);
 
 #endif

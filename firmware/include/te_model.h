@@ -38,7 +38,7 @@ typedef struct te_hyper {
 typedef struct te_model {
     const char *name;
     uint8_t hash[32]; /* SHA-256 of the graph text; the host refuses another */
-    void *input;      /* lives in the arena: forward and train_step overwrite it */
+    void *input; /* lives in the arena: forward and train_step overwrite it; NULL: see feed */
     uint32_t input_bytes;
     void *output;
     uint32_t output_bytes;
@@ -48,6 +48,8 @@ typedef struct te_model {
     uint32_t state_count;
     te_hyper *hyper;
     void (*init)(void);                           /* weights and hyper back to as-compiled */
+    /* Where the input is nowhere whole: its next bytes, in order; offset 0 begins anew. Else NULL. */
+    te_status (*feed)(uint32_t offset, const void *bytes, uint32_t count);
     te_status (*forward)(const void *x, void *y); /* x NULL: in place; y NULL: stays in output */
     te_status (*train_step)(const void *x, uint32_t label, float *loss); /* NULL: inference only */
     uint32_t forward_marks; /* te_mark() calls that one forward makes */

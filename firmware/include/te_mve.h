@@ -55,6 +55,12 @@ TE_INLINE int32x4_t te_shifted_4(int32x4_t x, int32_t right)
     return vrshlq_n_s32(vqaddq_s32(x, sign), right);
 }
 
+/* The same, right not positive: 2 * x * 1 >> 32 is -1 where x is negative. */
+TE_INLINE int32x4_t te_rounded_4(int32x4_t x, int32_t right)
+{
+    return vrshlq_n_s32(vqdmlahq_n_s32(x, x, right < 0 ? 1 : 0), right);
+}
+
 /* The int8 values of four sums, in 32 bits. */
 TE_INLINE int32x4_t te_scaled_4(int32x4_t sum, const te_scale *scale, const te_target *target)
 {

@@ -14,11 +14,9 @@
 
 #if TE_GRAD_BITS == 16
 #define TE_LOAD_D "vldrh.u16"
-#define TE_D_SHIFT "1"
 #define TE_D_NEXT "16"
 #else
 #define TE_LOAD_D "vldrb.s16"
-#define TE_D_SHIFT "0"
 #define TE_D_NEXT "8"
 #endif
 
@@ -74,23 +72,22 @@ TE_INLINE void te_put_8(te_pixel_job *job, int32x4_t even, int32x4_t odd, int32_
     te_store_8(d_x + c, te_limited_8(even, odd));
 }
 
-/* 16 channels from c on; n > 0 taps. q0 .. q3: sums of the first eight, even and odd, and of the
- * second; q4: d, q5: w, q6, q7: products. */
+/* 16 channels from c on, where the n > 0 taps in the list are; they move on by as many. q0 .. q3:
+ * sums of the first eight, even and odd, and of the second; q4: d, q5: w, q6, q7: products. */
 TE_INLINE void te_sum_16(te_pixel_job *job, int32_t n, int32_t c, int usual, te_grad *d_x)
 {
-    const te_tap *taps = job->taps;
+    te_tap *taps = job->taps;
     int32x4_t a0 = vdupq_n_s32(0), a1 = a0, a2 = a0, a3 = a0;
     __asm__ volatile("dls lr, %[n]\n"
                      "1:\n\t"
-                     "ldrd r4, r5, [%[t]], #8\n\t"
-                     "add r4, r4, %[c], lsl #" TE_D_SHIFT "\n\t"
-                     "add r5, r5, %[c]\n\t" TE_LOAD_D " q4, [r4]\n\t"
-                     "vldrb.s16 q5, [r5]\n\t"
+                     "ldrd r4, r5, [%[t]]\n\t" TE_LOAD_D " q4, [r4], #" TE_D_NEXT "\n\t"
+                     "vldrb.s16 q5, [r5], #8\n\t"
                      "vmullb.s16 q6, q4, q5\n\t"
                      "vmullt.s16 q7, q4, q5\n\t"
-                     "vadd.i32 %q[a0], %q[a0], q6\n\t" TE_LOAD_D " q4, [r4, #" TE_D_NEXT "]\n\t"
+                     "vadd.i32 %q[a0], %q[a0], q6\n\t" TE_LOAD_D " q4, [r4], #" TE_D_NEXT "\n\t"
                      "vadd.i32 %q[a1], %q[a1], q7\n\t"
-                     "vldrb.s16 q5, [r5, #8]\n\t"
+                     "vldrb.s16 q5, [r5], #8\n\t"
+                     "strd r4, r5, [%[t]], #8\n\t"
                      "vmullb.s16 q6, q4, q5\n\t"
                      "vmullt.s16 q7, q4, q5\n\t"
                      "vadd.i32 %q[a2], %q[a2], q6\n\t"
@@ -98,26 +95,36 @@ TE_INLINE void te_sum_16(te_pixel_job *job, int32_t n, int32_t c, int usual, te_
                      "le lr, 1b"
                      : [a0] "+&w"(a0), [a1] "+&w"(a1), [a2] "+&w"(a2), [a3] "+&w"(a3),
                        [t] "+&r"(taps)
-                     : [c] "r"(c), [n] "r"(n)
+                     : [n] "r"(n)
                      : "lr", "r4", "r5", "q4", "q5", "q6", "q7", "memory");
     te_put_8(job, a0, a1, c, usual, d_x);
     te_put_8(job, a2, a3, c + 8, usual, d_x);
 }
 
-/* One channel. */
-static TE_NOINLINE void te_sum_one(te_pixel_job *job, int32_t n, int32_t c, te_grad *d_x)
+/* k channels, at most eight, from c on, behind the last sixteen, where the taps in the list are. */
+static TE_NOINLINE void te_sum_some(te_pixel_job *job, int32_t n, int32_t c, int32_t k,
+                                    te_grad *d_x)
 {
-    const int32_t in = c & 7, whole = job->p->in_c / 8 * 8;
-    const int32_t at = c < whole ? c - in + in / 2 + in % 2 * 4 : c;
-    int32_t sum = 0;
+    const mve_pred16_t some = vctp16q((uint32_t)k);
+    const mve_pred16_t e = vctp32q((uint32_t)(k + 1) / 2u), o = vctp32q((uint32_t)k / 2u);
+    const uint32x4_t at = vmulq_n_u32(vidupq_n_u32(0u, 1), 2u);
+    const int32_t here = n > 0 ? c % 16 : c, *m = job->multiplier + c, *shift = job->shift + c;
+    int32x4_t even = vdupq_n_s32(0), odd = even;
     for (int32_t i = 0; i < n; i++) {
-        te_grad d;
-        memcpy(&d, job->taps[i].d + (size_t)c * sizeof d, sizeof d);
-        sum += d * job->taps[i].w[c];
+        const te_grad *from = (const te_grad *)(const void *)job->taps[i].d + here;
+        const int16x8_t d = te_load_grad(from, some);
+        const int16x8_t w = vldrbq_z_s16(job->taps[i].w + here, some);
+        even = vaddq_s32(even, vmullbq_int_s16(d, w));
+        odd = vaddq_s32(odd, vmulltq_int_s16(d, w));
     }
-    const int32x4_t q = vdupq_n_s32(te_requantise(sum, job->multiplier[c], job->shift[at]));
-    job->range = te_ranged(job->range, q);
-    d_x[c] = (te_grad)vgetq_lane_s32(te_limited_4(q), 0);
+    const int32x4_t s0 = k == 8 ? vldrwq_s32(shift)
+                                : vldrwq_gather_shifted_offset_z_s32(shift, at, e);
+    const int32x4_t s1 = k == 8 ? vldrwq_s32(shift + 4)
+                                : vldrwq_gather_shifted_offset_z_s32(shift + 1, at, o);
+    even = te_requantised_by(even, vldrwq_gather_shifted_offset_z_s32(m, at, e), s0);
+    odd = te_requantised_by(odd, vldrwq_gather_shifted_offset_z_s32(m + 1, at, o), s1);
+    job->range = te_ranged(te_ranged(job->range, even), odd);
+    te_store_8_p(d_x + c, te_limited_8(even, odd), some);
 }
 
 TE_INLINE void te_pixels(te_pixel_job *job, const te_grad *d_y, int usual, te_grad *d_x)
@@ -131,8 +138,8 @@ TE_INLINE void te_pixels(te_pixel_job *job, const te_grad *d_y, int usual, te_gr
             for (; n > 0 && c + 16 <= p->in_c; c += 16) {
                 te_sum_16(job, n, c, usual, d_x);
             }
-            for (; c < p->in_c; c++) {
-                te_sum_one(job, n, c, d_x);
+            for (; c < p->in_c; c += 8) {
+                te_sum_some(job, n, c, te_min(8, p->in_c - c), d_x);
             }
             d_x += p->in_c;
         }

@@ -25,6 +25,10 @@ static inline void te_exact_begin(void)
     __builtin_arm_set_fpscr(__builtin_arm_get_fpscr() & ~TE_FPSCR_INEXACT);
 }
 
+/* The compiler moves Helium's arithmetic past the flags. Where both are in one function, operands
+ * are pinned behind te_exact_begin, and results before te_exact_end. */
+#define TE_PIN(q) __asm__ volatile("" : "+w"(q))
+
 /* True where nothing since te_exact_begin was subnormal. */
 static inline int te_exact_end(void)
 {

@@ -17,6 +17,7 @@
 #define te_load_4_z vldrhq_z_s32
 #define te_store_4_p vstrhq_p_s32
 #define te_store_8 vstrhq_s16
+#define te_store_8_p vstrhq_p_s16
 #else
 #define te_load_grad vldrbq_z_s16
 #define te_load_grad_8 vldrbq_s16
@@ -26,6 +27,7 @@
 #define te_load_4_z vldrbq_z_s32
 #define te_store_4_p vstrbq_p_s32
 #define te_store_8 vstrbq_s16
+#define te_store_8_p vstrbq_p_s16
 #endif
 
 /* A 1x1 convolution whose pixel n of the output is that of its input. */

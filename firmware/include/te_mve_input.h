@@ -84,115 +84,160 @@ static inline void te_load_factors(te_input_job *job, int32_t pixel)
     }
 }
 
-/* Eights of output channels, at least one; the assembly below reads the words. */
-typedef struct te_eights {
-    const int16_t *d, *end; /* d' */
-    int32_t row;            /* from one eight's weights to the next's */
-    int32_t odd;
-} te_eights;
+/* Pairs of channels of four pixels; the assembly below reads the words. */
+typedef struct te_pair_loop {
+    const int8_t *w, *end; /* weights to output 0: the next pair's, and behind the last's */
+    int32_t multiplier, right;
+    te_grad *d_x;
+    const int16_t *d; /* d' of the first eight outputs */
+    uint32_t places[TE_PIXELS];
+} te_pair_loop;
 
-/* r5: d', r9: row, r11: end; a, b: d', at the end the sums; q6, q7: weights. r0, r2, r4, r6 and
- * r8, r10, r12, lr: the sums of the first and of the second channel, pixel by pixel. */
-#define TE_EIGHT                        \
-    "vldrb.s16 q6, [%[w], %q[t0]]\n\t"  \
-    "vldrb.s16 q7, [%[w], %q[t1]]\n\t"  \
-    "vldrh.u16 %q[a], [r5], #64\n\t"    \
-    "add %[w], %[w], r9\n\t"            \
-    "vmladava.s16 r0, %q[a], q6\n\t"    \
-    "vldrh.u16 %q[b], [r5, #-48]\n\t"   \
-    "vmladava.s16 r8, %q[a], q7\n\t"    \
-    "vldrh.u16 %q[a], [r5, #-32]\n\t"   \
-    "vmladava.s16 r2, %q[b], q6\n\t"    \
-    "vmladava.s16 r10, %q[b], q7\n\t"   \
-    "vldrh.u16 %q[b], [r5, #-16]\n\t"   \
-    "vmladava.s16 r4, %q[a], q6\n\t"    \
-    "vmladava.s16 r12, %q[a], q7\n\t"   \
-    "vmladava.s16 r6, %q[b], q6\n\t"    \
-    "vmladava.s16 lr, %q[b], q7\n\t"
+#if TE_GRAD_BITS == 16
+#define TE_NARROWER
+#define TE_SYMMETRIC "vqneg.s16 q6, q6\n\tvqneg.s16 q6, q6\n\t"
+#define TE_PUT(q, to) "vstrht.32 " q ", [" to ", q7]\n\t"
+#else
+#define TE_NARROWER "vqmovnb.s16 q6, q6\n\t"
+#define TE_SYMMETRIC "vqneg.s8 q6, q6\n\tvqneg.s8 q6, q6\n\t"
+#define TE_PUT(q, to) "vstrbt.32 " q ", [" to ", q7]\n\t"
+#endif
 
-/* Sums of two channels of four pixels; w: the first channel's weight to output 0. */
-TE_INLINE void te_sum_pair(const te_eights *eights, const int8_t *w, uint16x8_t first,
-                           uint16x8_t second, int32x4_t *sums)
+/* Eight outputs. q4, q5: d', at the end the sums; q6, q7: weights. r0, r2, r4, r6 and r8, r10,
+ * r12, lr: the sums of the first and of the second channel, pixel by pixel. */
+#define TE_EIGHT(sum)                        \
+    "vldrb.s16 q6, [%[w], %q[t0]]\n\t"       \
+    "vldrb.s16 q7, [%[w], %q[t1]]\n\t"       \
+    "vldrh.u16 q4, [%[d]], #64\n\t"          \
+    "add %[w], %[w], %[row]\n\t"             \
+    sum ".s16 r0, q4, q6\n\t"                \
+    "vldrh.u16 q5, [%[d], #-48]\n\t"         \
+    sum ".s16 r8, q4, q7\n\t"                \
+    "vldrh.u16 q4, [%[d], #-32]\n\t"         \
+    sum ".s16 r2, q5, q6\n\t"                \
+    sum ".s16 r10, q5, q7\n\t"               \
+    "vldrh.u16 q5, [%[d], #-16]\n\t"         \
+    sum ".s16 r4, q4, q6\n\t"                \
+    sum ".s16 r12, q4, q7\n\t"               \
+    sum ".s16 r6, q5, q6\n\t"                \
+    sum ".s16 lr, q5, q7\n\t"
+
+/* te_grad_scaled of the sums in q4, q5, and their range. */
+#define TE_PAIR_SCALED                            \
+    "vmov q4[2], q4[0], r0, r4\n\t"               \
+    "vmov q4[3], q4[1], r2, r6\n\t"               \
+    "vmov q5[2], q5[0], r8, r12\n\t"              \
+    "vmov q5[3], q5[1], r10, lr\n\t"              \
+    "ldrd r0, r2, [%[job], #8]\n\t"               \
+    "mov r4, #1\n\t"                              \
+    "vqrdmulh.s32 q4, q4, r0\n\t"                 \
+    "vqrdmulh.s32 q5, q5, r0\n\t"                 \
+    "vqdmlah.s32 q4, q4, r4\n\t"                  \
+    "vqdmlah.s32 q5, q5, r4\n\t"                  \
+    "vrshl.s32 q4, r2\n\t"                        \
+    "vrshl.s32 q5, r2\n\t"                        \
+    "vmin.s32 %q[low], %q[low], q4\n\t"           \
+    "vmax.s32 %q[high], %q[high], q4\n\t"         \
+    "vmin.s32 %q[low], %q[low], q5\n\t"           \
+    "vmax.s32 %q[high], %q[high], q5\n\t"
+
+/* All pairs of the c channels of the pixels that `some` names, for whole eights of outputs, an
+ * even number of them or not, and a shift to the right. */
+TE_INLINE te_grad_range te_run_pairs(te_pair_loop *job, int32_t eights, int even, int32_t c,
+                                     mve_pred16_t some, te_grad_range range)
 {
-    int32x4_t a, b;
-    __asm__ volatile("ldr r0, [%[n], #12]\n\t"
-                     "ldr r9, [%[n], #8]\n\t"
-                     "ldrd r5, r11, [%[n]]\n\t"
-                     "cmp r0, #0\n\t"
-                     "mov r0, #0\n\t"
-                     "mov r2, r0\n\t"
-                     "mov r4, r0\n\t"
-                     "mov r6, r0\n\t"
-                     "mov r8, r0\n\t"
-                     "mov r10, r0\n\t"
-                     "mov r12, r0\n\t"
-                     "mov lr, r0\n\t"
-                     "bne 2f\n"
-                     "1:\n\t" TE_EIGHT
-                     "2:\n\t" TE_EIGHT
-                     "cmp r5, r11\n\t"
-                     "bne 1b\n\t"
-                     "vmov %q[a][2], %q[a][0], r0, r4\n\t"
-                     "vmov %q[a][3], %q[a][1], r2, r6\n\t"
-                     "vmov %q[b][2], %q[b][0], r8, r12\n\t"
-                     "vmov %q[b][3], %q[b][1], r10, lr"
-                     : [a] "=&w"(a), [b] "=&w"(b), [w] "+&r"(w)
-                     : [n] "r"(eights), [t0] "w"(first), [t1] "w"(second)
-                     : "lr", "r0", "r2", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "q6",
-                       "q7", "cc", "memory");
-    sums[0] = a, sums[1] = b;
+    const uint16x8_t first = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)c);
+    const int8_t *w = job->w;
+    const int16_t *d = job->d;
+    __asm__ volatile("1:\n\t" TE_EIGHT("vmladav")
+                     "cmp %[d], %[end]\n\t"
+                     "beq 4f\n\t"
+                     ".if %c[even]\n\t"
+                     "b 3f\n\t"
+                     ".endif\n"
+                     "2:\n\t" TE_EIGHT("vmladava")
+                     "3:\n\t" TE_EIGHT("vmladava")
+                     "cmp %[d], %[end]\n\t"
+                     "bne 2b\n"
+                     "4:\n\t" TE_PAIR_SCALED
+                     "ldrd r8, %[d], [%[job], #16]\n\t"
+                     "vqmovnb.s32 q6, q4\n\t"
+                     "vqmovnt.s32 q6, q5\n\t" TE_NARROWER TE_SYMMETRIC
+                     "vldrw.u32 q7, [%[job], #24]\n\t"
+                     "add r10, r8, %[one]\n\t"
+                     "vshr.u32 q5, q6, #16\n\t"
+                     "vpstt\n\t" TE_PUT("q6", "r8") TE_PUT("q5", "r10")
+                     "add r8, r10, %[one]\n\t"
+                     "str r8, [%[job], #16]\n\t"
+                     "ldrd %[w], r0, [%[job]]\n\t"
+                     "adds %[w], %[w], #2\n\t"
+                     "str %[w], [%[job]]\n\t"
+                     "cmp %[w], r0\n\t"
+                     "bne 1b"
+                     : [low] "+&w"(range.low), [high] "+&w"(range.high), [w] "+&r"(w), [d] "+&r"(d)
+                     : [job] "r"(job), [row] "r"(8 * c), [end] "r"(job->d + eights * TE_BLOCK),
+                       [even] "i"(even), [t0] "w"(first),
+                       [t1] "w"(vaddq_n_u16(first, 1u)), "Up"(some), [one] "i"(sizeof(te_grad))
+                     : "lr", "r0", "r2", "r4", "r6", "r8", "r10", "r12", "q4", "q5", "q6", "q7",
+                       "cc", "memory");
+    return range;
 }
 
-/* Adds the last out_c % 8 outputs. */
-static TE_NOINLINE void te_sum_rest(const te_input_job *job, const int8_t *w, uint16x8_t first,
-                                    uint16x8_t second, int32x4_t *sums)
+/* An even number of channels c of one weight tensor. */
+static TE_NOINLINE void te_add_pairs(te_input_job *job, const int8_t *weight, int32_t c,
+                                     te_grad *d_x)
 {
-    const mve_pred16_t lanes = vctp16q((uint32_t)(job->p->conv.out_c % 8));
-    const int16x8_t w0 = vldrbq_gather_offset_z_s16(w, first, lanes);
-    const int16x8_t w1 = vldrbq_gather_offset_z_s16(w, second, lanes);
-    int32_t a[TE_PIXELS], b[TE_PIXELS];
-    for (int32_t i = 0; i < TE_PIXELS; i++) {
-        const int16x8_t d = vldrhq_s16(job->rest + 8 * i);
-        a[i] = vmladavq_s16(d, w0);
-        b[i] = vmladavq_s16(d, w1);
+    const uint32_t step = (uint32_t)job->p->conv.in_c * sizeof(te_grad);
+    te_pair_loop loop = {weight, weight + c, job->by.multiplier, job->by.right, d_x, job->factors,
+                         {0u, step, 2u * step, 3u * step}};
+    const int32_t eights = job->p->conv.out_c / 8;
+    const mve_pred16_t some = vctp32q((uint32_t)job->count);
+    if (eights % 2 == 0) {
+        job->range = te_run_pairs(&loop, eights, 1, c, some, job->range);
+    } else {
+        job->range = te_run_pairs(&loop, eights, 0, c, some, job->range);
     }
-    sums[0] = vaddq_s32(sums[0], vldrwq_s32(a));
-    sums[1] = vaddq_s32(sums[1], vldrwq_s32(b));
+}
+
+/* The sums of channel c of four pixels, of any number of outputs; w: its weight to output 0. */
+static int32x4_t te_any_sums(const te_input_job *job, const int8_t *w, int32_t c)
+{
+    const int32_t out_c = job->p->conv.out_c;
+    const uint16x8_t rows = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)c);
+    const int16_t *d = job->factors;
+    int32_t sums[TE_PIXELS] = {0};
+    for (int32_t n = out_c; n > 0; n -= 8, d += TE_BLOCK, w += 8 * c) {
+        const mve_pred16_t lanes = vctp16q((uint32_t)n);
+        const int16x8_t v = vldrbq_gather_offset_z_s16(w, rows, lanes);
+        const int16_t *from = n < 8 ? job->rest : d;
+        for (int32_t i = 0; i < TE_PIXELS; i++) {
+            sums[i] = vmladavaq_s16(sums[i], vldrhq_s16(from + 8 * i), v);
+        }
+    }
+    return vldrwq_s32(sums);
+}
+
+/* Any number of channels of one weight tensor, and any shift. */
+static TE_NOINLINE void te_add_any(te_input_job *job, const int8_t *weight, int32_t c,
+                                   te_grad *d_x)
+{
+    const uint32x4_t steps = vmulq_n_u32(vidupq_n_u32(0u, 1), (uint32_t)job->p->conv.in_c);
+    const mve_pred16_t some = vctp32q((uint32_t)job->count);
+    for (int32_t i = 0; i < c; i++) {
+        const int32x4_t q = te_grad_scaled(te_any_sums(job, weight + i, c), &job->by, 0);
+        job->range = te_ranged(job->range, q);
+        te_scatter_grad(d_x + i, steps, te_limited_4(q), some);
+    }
 }
 
 /* The c channels of one weight tensor; d_x is at the first of the first pixel. */
-TE_INLINE void te_add_part(te_input_job *job, const int8_t *weight, int32_t c, int usual,
-                           te_grad *d_x)
+static inline void te_add_part(te_input_job *job, const int8_t *weight, int32_t c, te_grad *d_x)
 {
-    const int32_t out_c = job->p->conv.out_c, in_c = job->p->conv.in_c;
-    const uint16x8_t first = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)c);
-    const uint32x4_t steps = vmulq_n_u32(vidupq_n_u32(0u, 1), (uint32_t)in_c);
-    const mve_pred16_t rest = vctp32q((uint32_t)job->count);
-    const int16_t *d = job->factors;
-    const te_eights eights = {d, d + out_c / 8 * TE_BLOCK, 8 * c, out_c / 8 % 2};
-    uint16x8_t second = vaddq_n_u16(first, 1u);
-    te_grad_range range = job->range;
-    for (int32_t i = 0; i < c; i += 2) {
-        const int two = i + 1 < c;
-        int32x4_t sums[2] = {vdupq_n_s32(0), vdupq_n_s32(0)};
-        if (!two) {
-            second = first;
-        }
-        if (out_c >= 8) {
-            te_sum_pair(&eights, weight + i, first, second, sums);
-        }
-        if (out_c % 8 != 0) {
-            te_sum_rest(job, weight + out_c / 8 * 8 * c + i, first, second, sums);
-        }
-        const int32x4_t a = te_grad_scaled(sums[0], &job->by, usual);
-        const int32x4_t b = te_grad_scaled(sums[1], &job->by, usual);
-        range = te_ranged(te_ranged(range, a), b);
-        te_scatter_grad(d_x + i, steps, te_limited_4(a), rest);
-        if (two) {
-            te_scatter_grad(d_x + i + 1, steps, te_limited_4(b), rest);
-        }
+    if (c > 0 && c % 2 == 0 && job->p->conv.out_c % 8 == 0 && job->by.right < 0) {
+        te_add_pairs(job, weight, c, d_x);
+    } else {
+        te_add_any(job, weight, c, d_x);
     }
-    job->range = range;
 }
 
 static inline int te_input_fits(const te_conv2d_grad *p)
@@ -200,8 +245,8 @@ static inline int te_input_fits(const te_conv2d_grad *p)
     return te_is_pointwise(&p->conv.window) && p->conv.in_c <= TE_ROW_MAX;
 }
 
-TE_INLINE void te_input_pixels(te_input_job *job, const int8_t *weight, const int8_t *frozen,
-                               int usual, te_grad *d_x)
+static inline void te_input_pixels(te_input_job *job, const int8_t *weight, const int8_t *frozen,
+                                   te_grad *d_x)
 {
     const te_conv2d *conv = &job->p->conv;
     const int32_t pixels = conv->window.in_h * conv->window.in_w;
@@ -209,9 +254,9 @@ TE_INLINE void te_input_pixels(te_input_job *job, const int8_t *weight, const in
         te_grad *to = d_x + i * conv->in_c;
         job->count = te_min(TE_PIXELS, pixels - i);
         te_load_factors(job, i);
-        te_add_part(job, weight, conv->learn_c, usual, to);
+        te_add_part(job, weight, conv->learn_c, to);
         if (frozen != NULL) {
-            te_add_part(job, frozen, conv->in_c - conv->learn_c, usual, to + conv->learn_c);
+            te_add_part(job, frozen, conv->in_c - conv->learn_c, to + conv->learn_c);
         }
     }
 }
@@ -230,11 +275,7 @@ static inline void te_input_gradient(const te_conv2d_grad *p, const te_grad *d_y
     job.by = te_grad_scale_of(p->factor.multiplier, shift);
     job.range = te_range_begin();
     memset(job.rest, 0, sizeof job.rest);
-    if (shift < 0) {
-        te_input_pixels(&job, weight, frozen, 1, d_x);
-    } else {
-        te_input_pixels(&job, weight, frozen, 0, d_x);
-    }
+    te_input_pixels(&job, weight, frozen, d_x);
     out.peak = te_range_peak(&job.range);
     te_grad_end(&out, state);
 }

@@ -47,23 +47,31 @@ TE_INLINE te_tile te_tile_of(uint32_t step, int32_t last)
     return tile;
 }
 
-/* round(d / 2^shift) of a run, ties away from zero. */
+#if TE_GRAD_BITS == 16
+#define TE_GATHER_GRAD "vldrh.u16 q0, [%[from], %q[pixels], uxtw #1]\n\t"
+#else
+#define TE_GATHER_GRAD "vldrb.s16 q0, [%[from], %q[pixels]]\n\t"
+#endif
+
+/* round(d / 2^shift) of a run, ties away from zero: 2 * d * 1 >> 16 is -1 where d is negative. */
 TE_INLINE void te_stage(te_run *run, int32_t out_c, int32_t shift, int32_t zero)
 {
     const uint16x8_t pixels = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)out_c);
     const te_grad *from = run->d_y;
     int16_t *to = run->d;
     int32_t total = 0;
-    for (int32_t n = run->count; n > 0; n -= 8) {
-        const mve_pred16_t rest = vctp16q((uint32_t)n);
-        int16x8_t d = te_gather_grad(from, pixels, rest);
-        if (shift > 0) {
-            d = vrshlq_n_s16(vqaddq_s16(d, vshrq_n_s16(d, 15)), -shift);
-        }
-        total = vaddvaq_s16(total, d);
-        vstrhq_s16(to, d);
-        from += 8 * out_c, to += 8;
-    }
+    __asm__ volatile("dlstp.16 lr, %[n]\n"
+                     "1:\n\t" TE_GATHER_GRAD
+                     "vqdmlah.s16 q0, q0, %[some]\n\t"
+                     "vrshl.s16 q0, %[right]\n\t"
+                     "vstrh.16 q0, [%[to]], #16\n\t"
+                     "vaddva.s16 %[total], q0\n\t"
+                     "add %[from], %[from], %[step]\n\t"
+                     "letp lr, 1b"
+                     : [from] "+&r"(from), [to] "+&l"(to), [total] "+&Te"(total)
+                     : [n] "r"(run->count), [some] "r"(shift > 0 ? 1 : 0), [right] "r"(-shift),
+                       [step] "r"(8 * out_c * (int32_t)sizeof *from), [pixels] "w"(pixels)
+                     : "lr", "q0", "memory");
     run->start = -total * zero;
 }
 

@@ -108,6 +108,9 @@ static inline void te_sums_3(const te_lanes *t, const te_walk *g, int32_t *to)
 {
     const int8_t *x = g->x;
     const uint8_t *o = t->offsets;
+    const uint8x16_t at = vldrbq_u8(o), at1 = vldrbq_u8(o + 16), at2 = vldrbq_u8(o + 32);
+    const int8x16_t w = vldrbq_s8(t->w), w1 = vldrbq_s8(t->w + 16), w2 = vldrbq_s8(t->w + 32);
+    const int32_t pairs = (g->columns + 1) / 2, down = g->line - pairs * 2 * g->stride;
     int32_t rows = g->rows, a = 0, b = 0;
 #define TE_THREE(sum)                                                                            \
     TE_GATHER("at") TE_SUM(sum, "w") TE_GATHER("at1") TE_ADD(sum, "w1") TE_GATHER("at2")         \
@@ -115,18 +118,16 @@ static inline void te_sums_3(const te_lanes *t, const te_walk *g, int32_t *to)
             TE_STEP
     /* the loop register is busy: `times` counts in memory's stead */
     for (; rows > 0; rows--) {
-        int32_t times = (g->columns + 1) / 2;
+        int32_t times = pairs;
         __asm__ volatile("1:\n\t" TE_THREE("a") TE_THREE("b") TE_STORE
                          "subs %[times], %[times], #1\n\tbne 1b"
                          : [a] "+Te"(a), [b] "+Te"(b), [x] "+r"(x), [to] "+r"(to),
                            [times] "+r"(times)
                          : [step] "r"(g->stride), [last] "r"((int32_t)o[48]),
-                           [w3] "r"((int32_t)t->w[48]), [at] "w"(vldrbq_u8(o)),
-                           [at1] "w"(vldrbq_u8(o + 16)), [at2] "w"(vldrbq_u8(o + 32)),
-                           [w] "w"(vldrbq_s8(t->w)), [w1] "w"(vldrbq_s8(t->w + 16)),
-                           [w2] "w"(vldrbq_s8(t->w + 32))
+                           [w3] "r"((int32_t)t->w[48]), [at] "w"(at), [at1] "w"(at1),
+                           [at2] "w"(at2), [w] "w"(w), [w1] "w"(w1), [w2] "w"(w2)
                          : "lr", "q0", "cc", "memory");
-        x += g->line - (g->columns + 1) / 2 * 2 * g->stride;
+        x += down;
         to -= g->columns % 2;
     }
 #undef TE_THREE
@@ -155,21 +156,14 @@ TE_INLINE int32_t te_load_taps(te_lanes *t, const int8_t *from, int32_t step)
     const uint16x8_t steps = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)step);
     const uint16_t *lanes = t->lanes;
     int32_t sum = 0;
-    if (t->count >= 8) {
-        __asm__ volatile("dls lr, %[n]\n"
-                         "1:\n\tvldrb.s16 q0, [%[from], %q[steps]]\n\t"
-                         "vldrh.16 q1, [%[lanes]], #16\n\t"
-                         "vstrb.16 q0, [%[w], q1]\n\tvaddva.s16 %[sum], q0\n\t"
-                         "add %[from], %[from], %[step]\n\tle lr, 1b"
-                         : [from] "+&r"(from), [lanes] "+&l"(lanes), [sum] "+&Te"(sum)
-                         : [n] "r"(t->count / 8), [w] "r"(t->w), [step] "r"(8 * step),
-                           [steps] "w"(steps)
-                         : "lr", "q0", "q1", "memory");
-    }
-    for (int32_t n = t->count % 8; n > 0; n--, from += step) {
-        t->w[*lanes++] = *from;
-        sum += *from;
-    }
+    __asm__ volatile("dlstp.16 lr, %[n]\n"
+                     "1:\n\tvldrb.s16 q0, [%[from], %q[steps]]\n\t"
+                     "vldrh.16 q1, [%[lanes]], #16\n\t"
+                     "vstrb.16 q0, [%[w], q1]\n\tvaddva.s16 %[sum], q0\n\t"
+                     "add %[from], %[from], %[step]\n\tletp lr, 1b"
+                     : [from] "+&r"(from), [lanes] "+&l"(lanes), [sum] "+&Te"(sum)
+                     : [n] "r"(t->count), [w] "r"(t->w), [step] "r"(8 * step), [steps] "w"(steps)
+                     : "lr", "q0", "q1", "memory");
     return sum;
 }
 

@@ -8,227 +8,31 @@
 #ifndef TE_WEIGHT_DSP_H
 #define TE_WEIGHT_DSP_H
 
-#include "te_dsp.h"
-#include "te_grad_conv.h"
-
-enum { TE_MEETING_ROWS = 4, TE_MEETINGS = 64, TE_NOWHERE = -1 };
-
-/* The list ends with one that meets at TE_NOWHERE. */
-typedef struct te_meeting {
-    int32_t at[2];
-    int32_t d[TE_MEETING_ROWS];
-} te_meeting;
-
-/* An output pixel: where it meets x, and its gradients at the first two rows and at the others. */
-typedef struct te_pixel {
-    int32_t at, d01, d23;
-} te_pixel;
-
-/* One tap of `rows` output channels in the making. */
-typedef struct te_tap_grad {
-    const te_conv2d *p;
-    int32_t shift, rows;
-    const int8_t *x;
-    int32_t *d_w; /* rows are `stride` apart */
-    int32_t stride;
-    te_meeting *list, *end, *limit;
-    int32_t first[TE_MEETING_ROWS]; /* what the sums of each row start with */
-    int32_t is_begun;               /* d_w holds sums */
-    int32_t waits;                  /* a pixel waits for its partner */
-    te_pixel waiting;
-} te_tap_grad;
-
-#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__OPTIMIZE__)
-
-/* Two rows: u = (x, x') of the first channel, v of the second; p, q = (d, d') of the rows. */
-#define TE_MEET_2(a, b, c, d)                       \
-    "ldrd %[p], %[q], [%[m]], #8\n\t"               \
-    "smlad %[" a "], %[u], %[p], %[" a "]\n\t"      \
-    "smlad %[" b "], %[v], %[p], %[" b "]\n\t"      \
-    "smlad %[" c "], %[u], %[q], %[" c "]\n\t"      \
-    "smlad %[" d "], %[v], %[q], %[" d "]\n\t"
-
-/* Two channels of x and four rows, until the list ends: s[2 * row + column]. Takes all 14
- * registers. */
-static inline void te_meet_all(const te_meeting *m, const int8_t *x, int32_t *s)
-{
-    int32_t u, v, p, q;
-    __asm__("ldrd %[u], %[v], [%[m]], #8\n"
-            "1:\n\t"
-            "ldrh %[u], [%[x], %[u]]\n\t"
-            "ldrh %[v], [%[x], %[v]]\n\t"
-            "pkhbt %[v], %[u], %[v], lsl #16\n\t"
-            "sxtb16 %[u], %[v]\n\t"
-            "sxtb16 %[v], %[v], ror #8\n\t"
-            TE_MEET_2("s0", "s1", "s2", "s3")
-            TE_MEET_2("s4", "s5", "s6", "s7")
-            "ldrd %[u], %[v], [%[m]], #8\n\t"
-            "adds %[p], %[u], #1\n\t" /* TE_NOWHERE? */
-            "bne 1b"
-            : [s0] "+r"(s[0]), [s1] "+r"(s[1]), [s2] "+r"(s[2]), [s3] "+r"(s[3]),
-              [s4] "+r"(s[4]), [s5] "+r"(s[5]), [s6] "+r"(s[6]), [s7] "+r"(s[7]),
-              [m] "+r"(m), [u] "=&r"(u), [v] "=&r"(v), [p] "=&r"(p), [q] "=&r"(q)
-            : [x] "r"(x)
-            : "cc", "memory");
-}
-
-#else
-
-static inline void te_meet_all(const te_meeting *m, const int8_t *x, int32_t *s)
-{
-    for (; m->at[0] != TE_NOWHERE; m++) {
-        const int8_t *const x0 = x + m->at[0], *const x1 = x + m->at[1];
-        const int32_t u = te_low_halves(x0[0], x1[0]), v = te_low_halves(x0[1], x1[1]);
-        for (int32_t row = 0; row < TE_MEETING_ROWS; row++) {
-            s[2 * row] = te_smlad(u, m->d[row], s[2 * row]);
-            s[2 * row + 1] = te_smlad(v, m->d[row], s[2 * row + 1]);
-        }
-    }
-}
-
-#endif
-
-/* Inlined, so that `is_begun` is a constant. */
-__attribute__((always_inline)) static inline void te_meet_2(const te_tap_grad *t, int32_t c,
-                                                            int is_begun)
-{
-    const int32_t rows = t->rows, stride = t->stride;
-    const int32_t *first = t->first;
-    int32_t *d_w = t->d_w + c;
-    int32_t s[2 * TE_MEETING_ROWS] = {first[0], first[0], first[1], first[1],
-                                      first[2], first[2], first[3], first[3]};
-    for (int32_t row = 0; is_begun && row < rows; row++) {
-        s[2 * row] += d_w[row * stride], s[2 * row + 1] += d_w[row * stride + 1];
-    }
-    te_meet_all(t->list, t->x + c, s);
-    d_w[0] = s[0], d_w[1] = s[1];
-    if (rows > 1) {
-        d_w += stride, d_w[0] = s[2], d_w[1] = s[3];
-    }
-    if (rows > 2) {
-        d_w += stride, d_w[0] = s[4], d_w[1] = s[5];
-    }
-    if (rows > 3) {
-        d_w += stride, d_w[0] = s[6], d_w[1] = s[7];
-    }
-}
-
-/* Columns c and c + 1 of all rows. Out of line: the loop needs every register. */
-__attribute__((noinline, unused)) static void te_meet_first(const te_tap_grad *t, int32_t c)
-{
-    te_meet_2(t, c, 0);
-}
-
-/* The same, added to d_w. */
-__attribute__((noinline, unused)) static void te_meet_more(const te_tap_grad *t, int32_t c)
-{
-    te_meet_2(t, c, 1);
-}
-
-/* The last of an odd number of columns. */
-static inline void te_meet_column(const te_tap_grad *t, int32_t c)
-{
-    for (int32_t row = 0; row < t->rows; row++) {
-        int32_t *d_w = t->d_w + row * t->stride + c;
-        int32_t sum = t->first[row] + (t->is_begun ? *d_w : 0);
-        for (const te_meeting *m = t->list; m != t->end; m++) {
-            sum = te_smlad(te_low_halves(t->x[m->at[0] + c], t->x[m->at[1] + c]), m->d[row], sum);
-        }
-        *d_w = sum;
-    }
-}
-
-/* Adds what is listed to d_w: the sum of d * (x - zero) is that of d * x, less zero times the sum
- * of d. */
-__attribute__((noinline, unused)) static void te_meet(te_tap_grad *t)
-{
-    const int32_t in_c = t->p->in_c, zero = t->p->in_zero;
-    int32_t c = 0, s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    if (t->end == t->list) {
-        if (t->is_begun) {
-            return;
-        }
-        const te_meeting none = {{0, 0}, {0, 0, 0, 0}};
-        *t->end++ = none;
-    }
-    t->end->at[0] = TE_NOWHERE;
-    for (const te_meeting *m = zero == 0 ? t->end : t->list; m != t->end; m++) {
-        const int32_t ones = te_twice(1);
-        s0 = te_smlad(m->d[0], ones, s0), s1 = te_smlad(m->d[1], ones, s1);
-        s2 = te_smlad(m->d[2], ones, s2), s3 = te_smlad(m->d[3], ones, s3);
-    }
-    t->first[0] = -zero * s0, t->first[1] = -zero * s1;
-    t->first[2] = -zero * s2, t->first[3] = -zero * s3;
-    for (; c + 2 <= in_c; c += 2) {
-        if (t->is_begun) {
-            te_meet_more(t, c);
-        } else {
-            te_meet_first(t, c);
-        }
-    }
-    if (c < in_c) {
-        te_meet_column(t, c);
-    }
-    t->end = t->list;
-    t->is_begun = 1;
-}
-
-typedef enum te_pixel_kind {
-    TE_PLAIN,   /* four rows, no shift */
-    TE_SHIFTED, /* four rows */
-    TE_FEW,     /* less than four rows: the others are 0 */
-} te_pixel_kind;
+#include "te_meetings_dsp.h"
 
 /* Output pixels in a row: `at` of x moves by `step`. */
 typedef struct te_pixels {
     const te_grad *d_y;
-    int32_t left, at, step, shift, half;
+    int32_t left, at, step;
 } te_pixels;
 
-/* te_rounding_shift of one row, by one or more: the sum cannot overflow. */
-static inline int32_t te_shifted(const te_pixels *from, int32_t row)
+static inline void te_load_pixel(const te_tap_grad *t, const te_pixels *from, te_pixel *pixel)
 {
-    const int32_t d = from->d_y[row];
-    return te_shift_floor(d + te_shift_floor(d, 31) + from->half, from->shift);
-}
-
-static inline void te_load_pixel(const te_tap_grad *t, te_pixel_kind kind, const te_pixels *from,
-                                 te_pixel *pixel)
-{
-    if (kind == TE_PLAIN) {
-#if TE_GRAD_BITS == 16
-        memcpy(&pixel->d01, from->d_y, sizeof pixel->d01);
-        memcpy(&pixel->d23, from->d_y + 2, sizeof pixel->d23);
-#else
-        const int32_t d02 = te_sxtb16(te_load(from->d_y));
-        const int32_t d13 = te_sxtb16_odd(te_load(from->d_y));
-        pixel->d01 = te_low_halves(d02, d13);
-        pixel->d23 = te_high_halves(d02, d13);
-#endif
-        return;
-    }
-    if (kind == TE_SHIFTED) {
-        pixel->d01 = te_low_halves(te_shifted(from, 0), te_shifted(from, 1));
-        pixel->d23 = te_low_halves(te_shifted(from, 2), te_shifted(from, 3));
-        return;
-    }
     int32_t d[TE_MEETING_ROWS] = {0, 0, 0, 0};
     for (int32_t row = 0; row < t->rows; row++) {
         d[row] = te_rounding_shift(from->d_y[row], t->shift);
     }
+    pixel->at = from->at;
     pixel->d01 = te_low_halves(d[0], d[1]);
     pixel->d23 = te_low_halves(d[2], d[3]);
 }
 
 /* The next pixel that has a gradient; 0 if there is none. */
-static inline int te_next_pixel(const te_tap_grad *t, te_pixel_kind kind, te_pixels *from,
-                                te_pixel *pixel)
+static inline int te_next_pixel(const te_tap_grad *t, te_pixels *from, te_pixel *pixel)
 {
-    const int32_t out_c = t->p->out_c;
     while (from->left > 0) {
-        te_load_pixel(t, kind, from, pixel);
-        pixel->at = from->at;
-        from->left--, from->d_y += out_c, from->at += from->step;
+        te_load_pixel(t, from, pixel);
+        from->left--, from->d_y += t->p->out_c, from->at += from->step;
         if ((pixel->d01 | pixel->d23) != 0) {
             return 1;
         }
@@ -243,40 +47,131 @@ static inline void te_put_meeting(te_meeting *m, te_pixel a, te_pixel b)
     m->d[2] = te_low_halves(a.d23, b.d23), m->d[3] = te_high_halves(a.d23, b.d23);
 }
 
-/* Inlined, so that `kind` is a constant. */
-__attribute__((always_inline)) static inline void te_list_kind(te_tap_grad *t, te_pixel_kind kind,
-                                                               te_pixels from)
+/* Counts a meeting that has been put at the list's end. */
+static inline void te_keep_meeting(te_tap_grad *t)
 {
-    te_meeting *end = t->end;
-    te_pixel a = t->waiting, b;
-    int waits = t->waits;
-    while (waits || te_next_pixel(t, kind, &from, &a)) {
-        waits = 1;
-        if (!te_next_pixel(t, kind, &from, &b)) {
-            break;
+    t->end++;
+    if (t->end == t->limit) {
+        te_meet(t);
+    }
+}
+
+/* Pixels one by one, any number of rows. The last one may have to wait for a partner. */
+__attribute__((noinline, unused)) static void te_list_singly(te_tap_grad *t, te_pixels from)
+{
+    te_pixel pixel;
+    while (te_next_pixel(t, &from, &pixel)) {
+        if (t->waits) {
+            te_put_meeting(t->end, t->waiting, pixel);
+            te_keep_meeting(t);
+        } else {
+            t->waiting = pixel;
         }
-        te_put_meeting(end++, a, b);
-        waits = 0;
-        if (end == t->limit) {
-            t->end = end;
-            te_meet(t);
-            end = t->end;
+        t->waits = !t->waits;
+    }
+}
+
+/* Four rows of two pixels: (d, d') of each row. Only s16 shifts here. */
+static inline void te_pair_plain(const te_grad *a, const te_grad *b, int32_t *d)
+{
+#if TE_GRAD_BITS == 16
+    const int32_t a01 = te_load_halves(a), a23 = te_load_halves(a + 2);
+    const int32_t b01 = te_load_halves(b), b23 = te_load_halves(b + 2);
+    d[0] = te_low_halves(a01, b01), d[1] = te_high_halves(a01, b01);
+    d[2] = te_low_halves(a23, b23), d[3] = te_high_halves(a23, b23);
+#else
+    const int32_t a02 = te_sxtb16(te_load(a)), a13 = te_sxtb16_odd(te_load(a));
+    const int32_t b02 = te_sxtb16(te_load(b)), b13 = te_sxtb16_odd(te_load(b));
+    d[0] = te_low_halves(a02, b02), d[1] = te_low_halves(a13, b13);
+    d[2] = te_high_halves(a02, b02), d[3] = te_high_halves(a13, b13);
+#endif
+}
+
+/* Of x * 2^(15 - shift): x / 2^shift in the high half, ties away from zero, so a bit less than half
+ * (2^15) where x is negative. */
+static inline int32_t te_rounded(int32_t product, int32_t half)
+{
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+    int32_t d;
+    __asm__("add %0, %1, %2, asr #31\n\tadd %0, %0, %2, lsl #1"
+            : "=&r"(d)
+            : "r"(half), "r"(product));
+    return d;
+#else
+    return half + te_shift_floor(product, 31) + (int32_t)((uint32_t)product << 1);
+#endif
+}
+
+static inline int32_t te_pair_rounded(int32_t pair, int32_t factor, int32_t half)
+{
+    return te_high_halves(te_rounded(te_smulbb(pair, factor), half),
+                          te_rounded(te_smultb(pair, factor), half));
+}
+
+/* Meetings of neighbours, without those that have no gradient; returns the pixels that are left.
+ * Inlined: `is_shifted` is a constant. */
+__attribute__((always_inline)) static inline te_pixels te_list_pairs(te_tap_grad *t, int is_shifted,
+                                                                     te_pixels from)
+{
+    const int32_t out_c = t->p->out_c, factor = is_shifted ? 1 << (15 - t->shift) : 0;
+    const int32_t half = 1 << 15;
+    te_meeting *end = t->end;
+    for (; from.left >= 2; from.left -= 2, from.d_y += 2 * out_c, from.at += 2 * from.step) {
+        int32_t d[TE_MEETING_ROWS];
+        te_pair_plain(from.d_y, from.d_y + out_c, d);
+        if (is_shifted) {
+            d[0] = te_pair_rounded(d[0], factor, half), d[1] = te_pair_rounded(d[1], factor, half);
+            d[2] = te_pair_rounded(d[2], factor, half), d[3] = te_pair_rounded(d[3], factor, half);
+        }
+        if ((d[0] | d[1] | d[2] | d[3]) != 0) {
+            end->at[0] = from.at, end->at[1] = from.at + from.step;
+            end->d[0] = d[0], end->d[1] = d[1], end->d[2] = d[2], end->d[3] = d[3];
+            end++;
+            if (end == t->limit) {
+                t->end = end;
+                te_meet(t);
+                end = t->end;
+            }
         }
     }
     t->end = end;
-    t->waits = waits;
-    t->waiting = a;
+    return from;
 }
 
-__attribute__((noinline, unused)) static void te_list_pixels(te_tap_grad *t, te_pixels from)
+__attribute__((noinline, unused)) static te_pixels te_list_plain(te_tap_grad *t, te_pixels from)
 {
-    if (t->rows < TE_MEETING_ROWS) {
-        te_list_kind(t, TE_FEW, from);
-    } else if (t->shift != 0) {
-        te_list_kind(t, TE_SHIFTED, from);
-    } else {
-        te_list_kind(t, TE_PLAIN, from);
+    return te_list_pairs(t, 0, from);
+}
+
+__attribute__((noinline, unused)) static te_pixels te_list_shifted(te_tap_grad *t, te_pixels from)
+{
+    return te_list_pairs(t, 1, from);
+}
+
+/* One pixel that a waiting one goes with, and what follows it. */
+static inline te_pixels te_list_partner(te_tap_grad *t, te_pixels from)
+{
+    te_pixels first = from;
+    first.left = te_min(1, from.left);
+    te_list_singly(t, first);
+    from.left -= first.left, from.d_y += first.left * t->p->out_c;
+    from.at += first.left * from.step;
+    return from;
+}
+
+static inline void te_list_pixels(te_tap_grad *t, te_pixels from)
+{
+    const int is_whole = t->rows == TE_MEETING_ROWS;
+    const int is_shifted = TE_GRAD_BITS == 16 && t->shift > 0 && t->shift < 16;
+    while (is_whole && t->waits && from.left > 0) {
+        from = te_list_partner(t, from);
     }
+    if (is_whole && t->shift == 0) {
+        from = te_list_plain(t, from);
+    } else if (is_whole && is_shifted) {
+        from = te_list_shifted(t, from);
+    }
+    te_list_singly(t, from);
 }
 
 static inline void te_list_tap(te_tap_grad *t, const te_grad *d_y, int32_t ky, int32_t kx)
@@ -293,7 +188,7 @@ static inline void te_list_tap(te_tap_grad *t, const te_grad *d_y, int32_t ky, i
     for (int32_t oy = ys.first; oy < ys.first + rows; oy++) {
         const int32_t from = (oy * g->stride_h + dy) * g->in_w + xs.first * g->stride_w + dx;
         const te_pixels pixels = {d_y + (oy * g->out_w + xs.first) * out_c, n, from * in_c,
-                                  g->stride_w * in_c, t->shift, (1 << t->shift) >> 1};
+                                  g->stride_w * in_c};
         te_list_pixels(t, pixels);
     }
     if (t->waits) {
@@ -304,22 +199,35 @@ static inline void te_list_tap(te_tap_grad *t, const te_grad *d_y, int32_t ky, i
     te_meet(t);
 }
 
-/* One output pixel: rows of d_w are multiples of x - zero. */
+/* d * x of four numbers */
+static inline void te_put_products(int32_t d, int32_t x02, int32_t x13, int32_t *d_w)
+{
+    const int32_t p0 = te_smulbb(d, x02), p1 = te_smulbb(d, x13);
+    const int32_t p2 = te_smulbt(d, x02), p3 = te_smulbt(d, x13);
+    d_w[0] = p0, d_w[1] = p1, d_w[2] = p2, d_w[3] = p3;
+}
+
+/* One output pixel: rows of d_w are multiples of x - zero. Two rows at a time, if there are two. */
 static inline void te_outer_product(const te_conv2d *p, int32_t shift, const te_grad *d_y,
                                     const int8_t *x, int32_t rows, int32_t *d_w)
 {
-    const int32_t zeros = te_twice(-p->in_zero);
-    for (int32_t k = 0; k < rows; k++) {
-        const int32_t d = te_rounding_shift(d_y[k], shift);
+    const int32_t zeros = te_twice(-p->in_zero), in_c = p->in_c;
+    for (int32_t k = 0; k < rows; k += 2, d_w += 2 * in_c) {
+        const int32_t has_two = k + 1 < rows, d = te_rounding_shift(d_y[k], shift);
+        const int32_t e = has_two ? te_rounding_shift(d_y[k + 1], shift) : d;
+        int32_t *first = d_w, *second = has_two ? d_w + in_c : d_w;
         int32_t c = 0;
-        for (; c + 4 <= p->in_c; c += 4, d_w += 4) {
-            const int32_t x02 = te_sxtab16(zeros, te_load(x + c));
-            const int32_t x13 = te_sxtab16_odd(zeros, te_load(x + c));
-            d_w[0] = te_smulbb(d, x02), d_w[1] = te_smulbb(d, x13);
-            d_w[2] = te_smulbt(d, x02), d_w[3] = te_smulbt(d, x13);
+        for (; c + 4 <= in_c; c += 4, first += 4, second += 4) {
+            const uint32_t word = te_load(x + c);
+            const int32_t x02 = te_sxtab16(zeros, word), x13 = te_sxtab16_odd(zeros, word);
+            te_put_products(d, x02, x13, first);
+            if (has_two) {
+                te_put_products(e, x02, x13, second);
+            }
         }
-        for (; c < p->in_c; c++) {
-            *d_w++ = d * (x[c] - p->in_zero);
+        for (; c < in_c; c++) {
+            *first++ = d * (x[c] - p->in_zero);
+            *second++ = e * (x[c] - p->in_zero);
         }
     }
 }

@@ -113,6 +113,16 @@ static uint8_t te_do_tensor(te_session *session, uint32_t request_bytes, uint32_
     return (uint8_t)TE_OK;
 }
 
+/* The marks of a fed input come before those of the pass that uses it up, and belong to it. */
+static uint8_t te_feed_input(const te_model *model, uint32_t offset, const uint8_t *bytes,
+                             uint32_t count)
+{
+    if (offset == 0u) {
+        te_mark_reset();
+    }
+    return (uint8_t)model->feed(offset, bytes, count);
+}
+
 /* region u16, offset u32, then the bytes */
 static uint8_t te_do_write(te_session *session, uint32_t request_bytes)
 {
@@ -121,8 +131,12 @@ static uint8_t te_do_write(te_session *session, uint32_t request_bytes)
     if (request_bytes < 6u) {
         return (uint8_t)TE_ERR_ARG;
     }
-    uint8_t *memory = te_region(session->model, te_get_u16(request), &bytes);
+    const te_model *model = session->model;
     const uint32_t offset = te_get_u32(request + 2);
+    if (te_get_u16(request) == (uint32_t)TE_REGION_INPUT && model->feed != NULL) {
+        return te_feed_input(model, offset, request + 6, request_bytes - 6u);
+    }
+    uint8_t *memory = te_region(model, te_get_u16(request), &bytes);
     if (memory == NULL) {
         return (uint8_t)TE_ERR_ARG;
     }
@@ -220,9 +234,16 @@ static uint32_t te_argmax(const te_model *model, te_dtype dtype, const void *val
     return best;
 }
 
+static void te_begin_pass(const te_model *model)
+{
+    if (model->feed == NULL) {
+        te_mark_reset();
+    }
+}
+
 static uint8_t te_do_forward(te_session *session)
 {
-    te_mark_reset();
+    te_begin_pass(session->model);
     return (uint8_t)session->model->forward(NULL, NULL);
 }
 
@@ -250,7 +271,7 @@ static uint8_t te_do_train(te_session *session, uint32_t request_bytes, uint32_t
         return (uint8_t)TE_ERR_RANGE;
     }
     float loss = 0.0f;
-    te_mark_reset();
+    te_begin_pass(model);
     const te_status status = model->train_step(NULL, label, &loss);
     memcpy(te_answer(session), &loss, 4u);
     te_put_u32(te_answer(session) + 4, te_argmax(model, TE_F32, model->logits));
@@ -285,13 +306,25 @@ static uint8_t te_do_fill(te_session *session, uint32_t request_bytes, uint32_t 
     }
     const uint8_t *request = te_request(session);
     const uint32_t key = te_fake_key(te_get_u32(request), te_get_u32(request + 4));
-    uint8_t *input = model->input;
-    for (uint32_t i = 0u; i < model->input_bytes; i++) {
-        input[i] = te_fake_byte(key, i);
+    uint8_t *piece = te_answer(session); /* the request has been read */
+    uint8_t status = (uint8_t)TE_OK;
+    for (uint32_t at = 0u; at < model->input_bytes && status == (uint8_t)TE_OK;) {
+        const uint32_t left = model->input_bytes - at;
+        const uint32_t most = (uint32_t)TE_FRAME_PAYLOAD;
+        const uint32_t count = left < most ? left : most;
+        for (uint32_t i = 0u; i < count; i++) {
+            piece[i] = te_fake_byte(key, at + i);
+        }
+        if (model->feed != NULL) {
+            status = te_feed_input(model, at, piece, count);
+        } else {
+            memcpy((uint8_t *)model->input + at, piece, count);
+        }
+        at += count;
     }
     te_put_u32(te_answer(session), te_fake_label(key, model->classes));
-    *answer_bytes = 4u;
-    return (uint8_t)TE_OK;
+    *answer_bytes = status == (uint8_t)TE_OK ? 4u : 0u;
+    return status;
 }
 
 static uint8_t te_do_hash(te_session *session, uint32_t *answer_bytes)

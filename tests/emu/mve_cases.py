@@ -1,8 +1,10 @@
-"""Cases for Helium's gradient and update kernels: all sizes around a register's, odd rates."""
+"""Cases for Helium's gradient and update kernels: all sizes around a register's, odd rates, and
+numbers that Helium's own arithmetic would flush to 0."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -11,8 +13,9 @@ import numpy as np
 from tests.hostc import kernel_cases as cases
 from tests.hostc.integer_cases import exponent, integer_cases
 from tests.hostc.kernel_cases import LR, SEED, STEP, Case, Operand, Rng
-from tinyengine.ir.tensor import DType, Quant, TensorType
+from tinyengine.ir.tensor import Array, DType, Quant, TensorType
 from tinyengine.ops.conv2d import Conv2dBwdInput, Conv2dBwdWeight
+from tinyengine.ops.op import Op
 from tinyengine.ops.row_step import RowStep
 from tinyengine.ops.sgd import SgdI8, SgdI32
 from tinyengine.ops.window import Window
@@ -34,6 +37,8 @@ def gradient_cases(rng: Rng) -> list[Case]:
 def inputs(rng: Rng) -> Iterator[Case]:
     """Input gradients of 1x1 convolutions, whole and split."""
     for c, k in product(SIZES[::2], SIZES[::3]):
+        yield pointwise_input(rng, (1, int(rng.integers(1, 10))), c, k)
+    for c, k in product((2, 6, 12, 24), (8, 16, 24, 32, 48)):
         yield pointwise_input(rng, (1, int(rng.integers(1, 10))), c, k)
     for pixels in (*range(1, 10), 16):
         yield pointwise_input(rng, (pixels, 1), 20, 48)
@@ -104,3 +109,31 @@ def rates(rng: Rng, n: int) -> Operand:
     odd = rng.choice([0.0, 1e-40, -2.0, 2.0**-126, 2.0**-149], n)
     made = np.where(rng.random(n) < 0.1, odd, made).astype(np.float32)
     return Operand(cases.grad((n,)), made)
+
+
+def subnormal_cases(found: Sequence[Case], rng: Rng, most: int = 12) -> Iterator[Case]:
+    """Some of the cases with float32 operands, at most `most` of each operator, with operands,
+    products or sums that are subnormal."""
+    seen: Counter[type[Op]] = Counter()
+    for case in found:
+        if any(map(_is_float, case.ins)) and seen[type(case.op)] < most:
+            kind = seen[type(case.op)] % 3
+            seen[type(case.op)] += 1
+            ins = (_tiny(rng, x, kind) if _is_float(x) else x for x in case.ins)
+            yield replace(case, ins=tuple(ins))
+
+
+def _is_float(x: Operand) -> bool:
+    return x.type.dtype is DType.F32 and x.data is not None
+
+
+def _tiny(rng: Rng, x: Operand, kind: int) -> Operand:
+    assert x.data is not None
+    shape = x.data.shape
+    sizes: tuple[Array, ...] = (
+        10.0 ** rng.uniform(-45, -38, shape),  # subnormal themselves
+        10.0 ** rng.uniform(-23, -18, shape),  # products of two
+        2.0**-126 * rng.uniform(1, 2, shape),  # differences of two
+    )
+    data = sizes[kind] * rng.choice([-1.0, 1.0], shape)
+    return replace(x, data=data.astype(np.float32))

@@ -48,13 +48,18 @@ def test_every_board_has_the_simulator_s_state_after_every_step(
     assert len(set(got["states"].values())) == 1
 
 
-@pytest.mark.parametrize("biases", [2, 9], ids=["streams", "gradients over gradients"])
-def test_a_front_that_runs_row_by_row(tmp_path: Path, biases: int) -> None:
+@pytest.mark.parametrize(
+    ("biases", "fed"),
+    [(2, False), (9, False), (2, True)],
+    ids=["streams", "gradients over gradients", "input row by row"],
+)
+def test_a_front_that_runs_row_by_row(tmp_path: Path, biases: int, fed: bool) -> None:
     model = f"{CASES.parent / 'streams.py'}:chain"
     update = tmp_path / "last.toml"
     update.write_text(f'[update]\nbiases = {biases}\nhead = "int8"\n')
-    result = compile_model(model, load_board(BOARD), str(update), tmp_path / "dir")
+    result = compile_model(model, load_board(BOARD), str(update), tmp_path / "dir", fed=fed)
     assert result.compiled.train is not None
+    assert bool(result.compiled.train.fed) == fed
     assert bool(result.compiled.train.streams) == (biases == 2)
     got = bench_melt_json("verify", tmp_path / "dir", "--boards", ALL_BOARDS, "--steps", 20)
     assert got["equal"]

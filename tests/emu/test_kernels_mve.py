@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from codegen.board import Board, load_board
+from codegen.compile_model import compile_model
 from codegen.kernels import twin_of
+from tests.bench_rig import bench_melt_json
 from tests.emu.arm_rig import run_on_arm
-from tests.emu.mve_cases import gradient_cases
+from tests.emu.mve_cases import gradient_cases, subnormal_cases
 from tests.hostc import kernel_cases as cases
 from tests.hostc import test_kernels as base
 from tests.hostc.kernel_rig import make_rig
@@ -91,6 +94,7 @@ def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     rng = np.random.default_rng([seed, 7])
     found = [*base.kernel_cases(seed), *convolutions(rng), *depthwises(rng)]
     found += gradient_cases(np.random.default_rng([seed, 8]))
+    found += subnormal_cases(base.kernel_cases(seed), np.random.default_rng([seed, 9]))
     for case in found:
         case.op.check(case.signature())
     rig, scalars = make_rig(found, seed), cases.scalar_values(seed)
@@ -111,3 +115,14 @@ def test_the_board_gets_the_twins() -> None:
     assert twin_of("te_conv2d_s8", "mve") == "te_conv2d_s8_mve"
     assert twin_of("te_conv2d_s8", "portable") == "te_conv2d_s8"
     assert twin_of("te_softmax_s8", "mve") == "te_softmax_s8"
+
+
+def test_a_front_that_runs_row_by_row(tmp_path: Path) -> None:
+    """Rows are moved by a twin too, which is no operator of its own."""
+    update = tmp_path / "last.toml"
+    update.write_text('[update]\nbiases = 2\nhead = "int8"\ngradients = "s16"\n')
+    model = f"{Path(__file__).parents[1] / 'streams.py'}:chain"
+    compile_model(model, load_board(BOARD), str(update), tmp_path / "dir")
+    code = (tmp_path / "dir" / "src" / "chain.c").read_text()
+    assert "te_slide_s8_mve(" in code
+    assert bench_melt_json("verify", tmp_path / "dir", "--boards", BOARD, "--steps", 5)["equal"]

@@ -19,7 +19,11 @@ from tinyengine.ops.mask import Inside, MaskGrad
 from tinyengine.ops.window import Window
 
 Rng = np.random.Generator
-KINDS = ("conv2d", "depthwise_conv2d", "add", "rescaled", "inside", "mask_grad", *WEIGHT_KINDS)
+KINDS = (
+    *("conv2d", "depthwise_conv2d", "add", "mul", "avg_pool", "max_pool", "mean", "rescaled"),
+    *("inside", "mask_grad", "conv2d_bwd_input", "depthwise_bwd_input", "depthwise_bwd_weight"),
+    *WEIGHT_KINDS,
+)
 REPEATS = 4  # of each shape, so that data is in flash, in RAM, or in both
 
 # kernel, stride, padding, dilation, input (h, w, c), output channels, first channels of a split

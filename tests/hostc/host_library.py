@@ -57,21 +57,29 @@ class HostLibrary:
         loss, before = ctypes.c_float(), self._marks.value
         given = None if x is None else x.tobytes()
         assert self.call("train_step", given, U(label), ctypes.byref(loss)) == 0
-        assert self._marks.value - before == self.model.train_marks
+        assert self._marks.value - before == self.model.train_marks + self._feed_marks(x)
         return loss.value
 
     def forward(self, x: Array | None) -> bytes:
         """Return the output's bytes, also compared with what stays in the arena."""
         y, before = ctypes.create_string_buffer(self.model.output_bytes), self._marks.value
         assert self.call("forward", None if x is None else x.tobytes(), y) == 0
-        assert self._marks.value - before == self.model.forward_marks
+        assert self._marks.value - before == self.model.forward_marks + self._feed_marks(x)
         assert ctypes.string_at(self.model.output, self.model.output_bytes) == y.raw
         return y.raw
 
     def put_input(self, x: Array) -> None:
         """Write the input where the session writes it."""
         assert self.model.input_bytes == x.nbytes
-        ctypes.memmove(self.model.input, x.tobytes(), x.nbytes)
+        if self.model.feed:
+            assert not self.model.input
+            assert self.call("feed", U(0), x.tobytes(), U(x.nbytes)) == 0
+        else:
+            ctypes.memmove(self.model.input, x.tobytes(), x.nbytes)
+
+    def _feed_marks(self, x: Array | None) -> int:
+        """Marks of an input that comes with the call, where it is fed."""
+        return 2 if self.model.feed and x is not None else 0
 
     def logits(self) -> Array:
         """Logits of the last step."""

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench_melt.commands.demo import command
+from bench_melt.demo import language
 from bench_melt.demo.adapt import adapt
 from bench_melt.demo.flow import RATE, files, run_demo
 from bench_melt.demo.make_model import demo_scheme
@@ -47,11 +48,29 @@ def test_never_writes_into_a_foreign_folder(tmp_path: Path) -> None:
 def test_command_prints_one_json_object(out: Path) -> None:
     app = new_app("test")
     app.command("demo")(command)
-    arguments = ["demo", "--out", str(out), "--board", "host", "--steps", "5"]
+    arguments = ["demo", "training", "--out", str(out), "--board", "host", "--steps", "5"]
     found = CliRunner().invoke(app, [*arguments, "--json"])
     assert found.exit_code == 0
     figures = json.loads(found.stdout)
     assert figures["steps"] == 5 and figures["instructions_per_step"] is None
+    assert figures["language"] is None
     table = CliRunner().invoke(app, arguments)
     assert "accuracy after" in table.stdout and "not counted" in table.stdout
     assert "of 262,144" not in table.stdout
+
+
+def test_without_its_packages_the_language_part_is_a_note(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language, "NEEDED", ("httpx", "no_such_package"))
+    app = new_app("test")
+    app.command("demo")(command)
+    arguments = ["--out", str(out), "--board", "host", "--steps", "1"]
+    found = CliRunner().invoke(app, ["demo", *arguments, "--json"])
+    assert found.exit_code == 0
+    figures = json.loads(found.stdout)
+    assert figures["steps"] == 1 and figures["language"] is None
+    how = "'no_such_package' is not installed: pip install 'tinyengine-mcu[llm]'"
+    assert how in found.stderr
+    asked = CliRunner().invoke(app, ["demo", "language", *arguments])
+    assert isinstance(asked.exception, UserError) and how[:17] in str(asked.exception)

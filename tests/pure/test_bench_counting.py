@@ -21,6 +21,18 @@ def test_a_step_counts_from_its_first_mark_to_its_last() -> None:
     assert tally.runs == 2
 
 
+def test_pieces_of_a_fed_input_belong_to_the_first_layer() -> None:
+    tally = Tally.of(LAYERS[:2], fed=True)
+    tally.add([100, 130, 900, 940, 2000, 2001, 2010])  # 30 and 40, then the layers
+    assert list(tally.intervals) == [71, 9]
+    tally.add([2000, 2001, 2010])  # its pieces are missing
+    tally.add([900, 2000, 2001, 2010])  # half a pair
+    assert tally.runs == 1
+    whole = Tally.of(LAYERS[:2])
+    whole.add([100, 130, 2000, 2001, 2010])
+    assert whole.runs == 0
+
+
 def test_a_counter_of_32_bits_may_wrap() -> None:
     tally = Tally.of(LAYERS[:2])
     tally.add([2**32 - 5, 5, 25], wraps_at=2**32)

@@ -8,9 +8,11 @@ from bench_melt.workloads import kernel_check
 from bench_melt.workloads.kernel_check import (
     calls_between_marks,
     require_fast_kernels,
+    require_instructions,
     variant_of,
 )
 from codegen.board import load_board
+from codegen.kernels import source_of, twin_of
 from tinyengine.errors import UserError
 
 CODE = """\
@@ -54,7 +56,7 @@ def test_the_fastest_kind_among_the_kernels() -> None:
 def firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arm = tmp_path / "kernels" / "arm"
     arm.mkdir(parents=True)
-    for name in ("te_conv_dsp", "te_conv_mve", "te_add_dsp"):
+    for name in ("te_conv_dsp", "te_conv_mve", "te_add_dsp", "te_depthwise_5x5_s8_dsp"):
         (arm / f"{name}.c").touch()
     monkeypatch.setattr(kernel_check, "firmware_dir", lambda: tmp_path)
 
@@ -70,3 +72,47 @@ def test_slow_kernels_where_fast_ones_exist_are_refused() -> None:
     require_fast_kernels(m7, ["te_conv", "te_conv_dsp", "te_mean"])
     require_fast_kernels(m55, ["te_conv", "te_conv_mve", "te_add", "te_add_dsp"])
     require_fast_kernels(host, ["te_conv"])
+
+
+@pytest.mark.usefixtures("firmware")
+def test_depthwise_kernels_of_some_sizes_are_missed_too() -> None:
+    m7, m55 = load_board("qemu_mps2_an500"), load_board("qemu_mps3_an547")
+    for board in (m7, m55):
+        with pytest.raises(UserError, match="of kernels te_depthwise_conv2d_s8 only the portable"):
+            require_fast_kernels(board, ["te_depthwise_conv2d_s8", "te_conv_dsp", "te_conv"])
+    require_fast_kernels(m7, ["te_depthwise_conv2d_s8", "te_depthwise_5x5_s8_dsp"])
+
+
+def test_each_depthwise_kernel_of_some_sizes_exists() -> None:
+    m7, m55 = load_board("qemu_mps2_an500"), load_board("qemu_mps3_an547")
+    for forms in kernel_check._BY_SIZE.values():
+        assert all(source_of(f"{form}_dsp").is_file() for form in forms)
+    assert twin_of("te_depthwise_conv2d_s8", "mve") == "te_depthwise_conv2d_s8_mve"
+    for board in (m7, m55):
+        with pytest.raises(UserError, match="te_depthwise_conv2d_s8 only the portable"):
+            require_fast_kernels(board, ["te_depthwise_conv2d_s8"])
+
+
+@pytest.mark.parametrize(
+    ("features", "compiled", "missing"),
+    [
+        (("fpu", "dsp", "mve"), {"TAG_MVE_ARCH": 2}, None),
+        (("fpu", "dsp", "mve"), {"TAG_MVE_ARCH": 1}, "mve"),
+        (("fpu", "dsp", "mve"), {}, "mve"),
+        (("dsp", "mve"), {"TAG_MVE_ARCH": 1}, None),
+    ],
+)
+def test_helium_without_its_floats_is_noticed(
+    features: tuple[str, ...],
+    compiled: dict[str, int],
+    missing: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    board = load_board("qemu_mps3_an547").model_copy(update={"features": features})
+    tags = {"TAG_DSP_EXTENSION": 1, "TAG_FP_ARCH": 8, **compiled}
+    monkeypatch.setattr(kernel_check, "_attributes", lambda elf: tags)
+    if missing is None:
+        require_instructions(board, Path("firmware.elf"))
+        return
+    with pytest.raises(UserError, match=f"has feature '{missing}', but its firmware was compiled"):
+        require_instructions(board, Path("firmware.elf"))

@@ -3,8 +3,8 @@
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-import httpx
 import pytest
 
 from bench_melt.targets.machine import Deadline, TimeLimitError
@@ -13,11 +13,11 @@ from bench_melt.workloads.llm.client import Answer, Client
 from bench_melt.workloads.llm.goodput import find_goodput
 from bench_melt.workloads.llm.metrics import (
     latency_of,
-    percentiles,
     prefill_tokens_per_s,
     sustained_of,
 )
 from bench_melt.workloads.llm.prompts import load_conversations, prompt_classes, synthetic_tokens
+from bench_melt.workloads.percentiles import percentiles
 from bench_melt.workloads.tables import Goodput
 from tinyengine.errors import DeviceError
 
@@ -33,17 +33,39 @@ class Clock:
     def perf_counter(self) -> float:
         return self.now_s
 
+    def sleep(self, wait_s: float) -> None:
+        self.now_s += wait_s
 
-class Chunks(httpx.SyncByteStream):
-    """Events, each after its delay."""
 
-    def __init__(self, clock: Clock, events: list[tuple[float, str]]) -> None:
-        self._clock, self._events = clock, events
+class Chunks:
+    """An answer: pieces of it, each after its delay."""
 
-    def __iter__(self) -> Iterator[bytes]:
-        for delay_s, text in self._events:
-            self._clock.now_s += delay_s
-            yield text.encode()
+    def __init__(self, clock: Clock, status: int, events: list[tuple[float, str]]) -> None:
+        self.status, self._clock, self._events = status, clock, list(events)
+
+    def read1(self, count: int) -> bytes:
+        if not self._events:
+            return b""
+        delay_s, text = self._events.pop(0)
+        self._clock.now_s += delay_s
+        return text.encode()
+
+    def read(self) -> bytes:
+        return b"".join(iter(lambda: self.read1(0), b""))
+
+
+class Wire:
+    """A server that gives one answer."""
+
+    def __init__(self, answer: Chunks) -> None:
+        self._answer = answer
+
+    @contextmanager
+    def link(self, timeout_s: float) -> Iterator["Wire"]:
+        yield self
+
+    def ask(self, method: str, path: str, body: object = None) -> Chunks:
+        return self._answer
 
 
 def event(value: object) -> str:
@@ -59,12 +81,8 @@ def talk(
     clock = Clock()
     monkeypatch.setattr(client_module, "time", clock)
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, stream=Chunks(clock, events))
-
     made = Client("127.0.0.1:1", deadline or Deadline(60), path="/v1", model=None)
-    made._http.close()
-    made._http = httpx.Client(base_url=made.base, transport=httpx.MockTransport(answer))
+    made._http = Wire(Chunks(clock, status, events))  # type: ignore[assignment]
     return made
 
 
@@ -114,6 +132,10 @@ def test_the_devices_own_clock_is_preferred(monkeypatch: pytest.MonkeyPatch) -> 
     answer = talk(monkeypatch, [*events, (0.0, DONE)]).complete("text", 5)
     assert answer.on_device_clock
     assert answer.tpot_ms == pytest.approx(40)
+    # so are the times of phases: the first token as it arrived, the others as they were made
+    assert [at - answer.sent_s for at in answer.token_s] == pytest.approx(
+        [0.5, 0.54, 0.58, 0.62, 0.66]
+    )
     assert latency_of([answer], None).clock == "device"
     assert prefill_tokens_per_s(answer) == pytest.approx(40)
 

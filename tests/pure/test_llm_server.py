@@ -13,6 +13,7 @@ from bench_melt.record import ModelFacts
 from bench_melt.targets.description import load_machine
 from bench_melt.targets.local import LocalMachine
 from bench_melt.targets.machine import Deadline, MachineInfo
+from bench_melt.workloads.llm import serve
 from bench_melt.workloads.llm.client import Client
 from bench_melt.workloads.llm.goodput import run_load
 from bench_melt.workloads.llm.workload import LlmWorkload
@@ -72,9 +73,9 @@ def test_a_repetition_over_real_sockets(tmp_path: Path) -> None:
         results = LlmWorkload(
             table(address, n_prompt=8, requests=2, sustained=3, goodput=wanted)
         ).run(work)
-    # a busy computer only ever adds time
+    # a busy computer only ever adds time until the last token (two requests: medians are means)
     assert (results.latency.ttft_ms or 0) >= 49
-    assert (results.latency.tpot_ms or 0) >= 8
+    assert (results.latency.ttft_ms or 0) + 5 * (results.latency.tpot_ms or 0) >= 99
     assert results.latency.clock == "host" and (results.latency.link_delay_ms or 0) > 0
     assert results.latency.load_ms is None  # nobody started it
     assert results.latency.generated_tokens == 12
@@ -106,7 +107,7 @@ def test_turns_carry_the_answers_before_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("delays", "message"),
     [
-        (Delays(0.0, (0.0,), break_after=2), "broke off after 2 tokens"),
+        (Delays(0.0, (0.0,), break_after=2), "broke off after 2 events"),
         (Delays(0.0, (0.0,), status=503), "HTTP 503: .*model is asleep"),
     ],
 )
@@ -139,7 +140,6 @@ def test_too_high_a_rate_misses_the_limits() -> None:
 
         assert share(40.0) < 0.6
         assert share(2.0) == 1.0
-        client.close()
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
@@ -164,3 +164,8 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 def test_a_workload_that_cannot_work(tmp_path: Path, more: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         LlmWorkload(table("127.0.0.1:9", **more)).check(MODEL, tmp_path)
+
+
+def test_the_server_finds_its_port_taken_by_its_own_client() -> None:
+    """Asking a port that nobody listens at yet, a client may be given that very port as its own."""
+    assert serve._PORTS[1] <= 32_768  # where Linux begins to hand out

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ import pytest
 
 from bench_melt.commands import compare as compare_command
 from bench_melt.commands import report as report_command
-from bench_melt.compare import compare, find_rows, regressions
+from bench_melt.compare import (
+    changed_conditions,
+    compare,
+    find_rows,
+    lost_cells,
+    regressions,
+)
 from bench_melt.record import (
     COLUMNS,
     Conditions,
@@ -71,7 +78,7 @@ def row(run: str, repetition: int, tokens_per_s: float, **more: Any) -> Row:
 
 
 def stored(folder: Path, runs: Mapping[str, list[Row]]) -> str:
-    path = str(folder / "r.sqlite")
+    path = str(folder / f"{len(list(folder.iterdir()))}.sqlite")
     with open_store(path, create=True) as store:
         for at, (name, rows) in enumerate(runs.items()):
             fill(store, name, rows, at)
@@ -160,6 +167,52 @@ def test_the_command_exits_1_on_a_regression(
     compare_command.command("one", "one", db=path, metric=None, limit=5.0, as_json=False)
 
 
+def test_a_cell_that_only_fails_now_is_a_regression(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fallen = [row("two", at, 1.0, reason="out of memory") for at in range(3)]
+    mixed = [row("three", 0, 1.0, reason="cable pulled"), *speeds("three", 50.0)[1:]]
+    runs = {"one": speeds("one", 50.0), "two": fallen, "three": mixed}
+    path = stored(tmp_path, runs)
+    options: dict[str, Any] = {"db": path, "metric": None, "limit": 5.0}
+    with pytest.raises(compare_command.typer.Exit) as stop:
+        compare_command.command("one", "two", **options, as_json=False)
+    assert stop.value.exit_code == 1
+    assert "phone m chat failed 3 times in B: out of memory" in capsys.readouterr().out
+    with pytest.raises(compare_command.typer.Exit):
+        compare_command.command("one", "two", **options, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["regressions"] == 1 and told["lost"][0]["reason"] == "out of memory"
+    # one failure among good rows is none, and what A could not do either is none
+    compare_command.command("one", "three", **options, as_json=False)
+    assert lost_cells(find_rows("two", path), find_rows("two", path)) == []
+
+
+def test_conditions_that_differ_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = stored(tmp_path, {"one": speeds("one", 50.0)})
+    first = find_rows("one", path)
+    other = [{**one, "n_threads": 4, "governor": "powersave"} for one in first]
+    assert changed_conditions(first, first) == {}
+    assert changed_conditions(first, other) == {
+        "n_threads": ("1", "4"),
+        "governor": ("null", "powersave"),
+    }
+    second = [replace(one, conditions=Conditions(governor="x")) for one in speeds("two", 50.0)]
+    both = stored(tmp_path, {"one": speeds("one", 50.0), "two": second})
+    compare_command.command("one", "two", db=both, metric=None, limit=5.0, as_json=False)
+    assert "not the same condition: governor is null in A, x in B" in capsys.readouterr().out
+
+
+def test_a_name_that_is_no_file_and_no_run(tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent.sqlite")
+    with pytest.raises(UserError, match="there is no database file '.*absent.sqlite'"):
+        find_rows(absent, absent)
+    with pytest.raises(UserError, match="'x' is no file, so it is taken for a run's id; there is"):
+        find_rows("x", absent)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [("three", "there is no run 'three'.*runs: one, two"), ("o", None), ("", "may be run one or")],
@@ -236,6 +289,26 @@ def test_tables_and_pages_escape_what_devices_say(tmp_path: Path) -> None:
         assert title in page
     # stands alone: the library is inside, once, and nothing is fetched
     assert page.count("plotly.js v") == 1 and "<script src=" not in page
+
+
+def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
+    measured = sample(tmp_path)
+    page = to_html(measured)
+    assert "Not measured: no workload of kind &#39;tflite&#39;." in page
+    assert "Not measured: no row has a recording that is still there." in page
+    bare = dict.fromkeys(("j_per_token_decode", "perplexity", "temperature_c_after"))
+    page = to_html([{**one, **bare} for one in measured])
+    for missing in (
+        "no meter told",
+        "no workload with &#39;quality = true&#39;",
+        "no machine told",
+    ):
+        assert f"Not measured: {missing}" in page
+    assert "Not measured: no repetition decoded" not in page
+    # a cell with one of two figures is named below the picture of the others
+    other = [{**one, "model": "n", "j_per_token_decode": None} for one in measured]
+    assert "Not measured for phone n Q4_0 chat." in to_html([*measured, *other])
+    assert "plotly.js v" not in to_html([])  # nothing to draw, nothing to draw with
 
 
 def test_power_is_drawn_with_its_phases(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from bench_melt.runner import cool_down, sweep
 from bench_melt.store import open_store
 from bench_melt.suite import Cooldown
 from bench_melt.targets.machine import TimeLimitError
+from bench_melt.workloads.workload import Bench
 from tests.sweep_rig import SUITE, Quiet, Scripted, StillMachine, rig_for, suite_at
 from tinyengine.errors import DeviceError, UserError
 
@@ -122,6 +123,21 @@ def test_a_workload_that_ignores_its_deadline_is_cut_off(tmp_path: Path) -> None
         sweep(suite, rig_for(suite, Scripted(hang), open_machine), store, Quiet(), resume=False)
         reasons = {row["reason"] for row in store.rows()}
     assert reasons == {"time limit of 0.2 s passed"}
+
+
+def test_what_is_done_once_does_not_count_towards_the_time_limit(tmp_path: Path) -> None:
+    text = SUITE.replace("repetitions = 3", "repetitions = 1").replace("= 2.0", "= 0.2")
+    suite = suite_at(tmp_path, text)
+
+    def copy(bench: Bench) -> None:
+        with bench.deadline.paused():
+            time.sleep(1.5)  # longer than the limit and its second of grace
+            assert bench.deadline.remaining_s("copying") <= 0.2
+        bench.deadline.remaining_s("computing")
+
+    with open_store(db(tmp_path), create=True) as store:
+        summary = sweep(suite, rig_for(suite, Scripted(copy)), store, Quiet(), resume=False)
+    assert (summary.measured, summary.failed) == (4, 0)
 
 
 def test_an_unreachable_machine_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def make_plan(
     target: Target = PLAIN,
     height: int = 1,
     placer: Placer = place,
+    fed: bool = False,
 ) -> Plan:
     """Schedule the graph and give every arena value a slot.
 
@@ -34,22 +35,26 @@ def make_plan(
     there in any case, and where its streams do here too, code is shared. target: the core and the
     board. height: of the streams in `ranges`, rows at a time; the planner's own are as high as
     `widened` says. placer: has the last word on where the blocks lie, unless the greedy placement,
-    by which streams are chosen, cannot be bettered.
+    by which streams are chosen, cannot be bettered. fed: the first input arrives row by row and is
+    nowhere whole; a plan `beside` takes it with the same rows.
 
     Raises:
         ValueError: a range that cannot run row by row.
+        UserError: the input cannot be fed.
     """
     graph = schedule(graph)
-    reach = Reach(graph, target.kernels)
+    reach = Reach(graph, target.kernels, graph.inputs[0] if fed else None)
     if ranges is not None:
         wrong = [r for r in ranges if not is_range(reach, *r)]
         if wrong:
             raise ValueError(f"nodes {wrong} cannot run row by row")
         streams: Sequence[Rows] = [stream_rows(reach, *r, height) for r in ranges]
+        if fed and not any(rows.stream.fed for rows in streams):
+            raise ValueError(f"none of {list(ranges)} takes the input row by row")
         plan, enough = _plan(reach, streams), 0
     else:
         enough = beside.arena_bytes if beside else 0
-        plan, streams = _streamed(reach, enough, beside, target)
+        plan, streams = (_fed if fed else _streamed)(reach, enough, beside, target)
     best = plan.arena_bytes <= max(plan.placement_bound_bytes, enough)
     return plan if best or placer is place else _plan(reach, streams, placer)
 
@@ -71,6 +76,23 @@ def _streamed(reach: Reach, enough: int, beside: Plan | None, target: Target) ->
     if saved < MIN_SAVING_BYTES:
         return whole, ()
     return _widened(reach, streams, target, max(streamed.arena_bytes, enough))
+
+
+def _fed(reach: Reach, enough: int, beside: Plan | None, target: Target) -> Choice:
+    """The greedy plan in which a stream takes the input row by row, as `beside` does if it does."""
+    if beside is None or beside.fed is None:
+        streams = choose_streams(reach, enough)
+        least = max(_plan(reach, streams).arena_bytes, enough)
+        return _widened(reach, streams, target, least)
+    shared = _shared(reach, beside)
+    if shared is not None and shared[0].arena_bytes <= enough:
+        return shared
+    front = beside.fed
+    a, b = front.first, front.end
+    if reach.graph.nodes[a:b] != beside.graph.nodes[a:b] or not is_range(reach, a, b):
+        raise InternalError("training takes the input through other nodes than inference")
+    streams = choose_streams(reach, enough, stream_rows(reach, a, b, front.height))
+    return _plan(reach, streams), streams
 
 
 def _shared(reach: Reach, beside: Plan | None) -> Choice | None:

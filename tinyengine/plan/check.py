@@ -24,6 +24,10 @@ def check_plan(plan: Plan, kernels: Kernels = PORTABLE) -> None:
         if name in plan.slots:
             _write(plan, owner, plan.slots[name], numbers[name], f"input '{name}'")
     streams = {s.first: s for s in plan.streams}
+    fed = {s.fed for s in plan.streams} - {None}
+    absent = {n for n in graph.inputs if graph.type(n).shape} - set(plan.slots) - fed
+    if absent:
+        raise InternalError(f"inputs {sorted(absent)} are neither in the arena nor fed")
     behind = 0  # the end of the stream that has run last
     for step, node in enumerate(graph.nodes):
         if step in streams:
@@ -33,6 +37,8 @@ def check_plan(plan: Plan, kernels: Kernels = PORTABLE) -> None:
             continue
         where = f"step {step} ('{node.layer}', {node.op.kind})"
         for name in node.inputs:
+            if name in fed:
+                raise InternalError(f"{where} reads '{name}', of which there are only rows")
             if name in plan.slots:
                 _read(plan, owner, name, numbers, where)
         scratch = plan.scratch[step]

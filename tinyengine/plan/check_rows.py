@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyengine.errors import InternalError
 from tinyengine.ir.tensor import Array
-from tinyengine.plan.plan import MakeRows, Plan, Slide, Slot, Stream
+from tinyengine.plan.plan import FeedRows, MakeRows, Plan, Slide, Slot, Stream
 
 
 def check_stream(plan: Plan, stream: Stream, owner: Array, numbers: Mapping[str, int]) -> None:
@@ -21,6 +21,8 @@ def check_stream(plan: Plan, stream: Stream, owner: Array, numbers: Mapping[str,
     for step in stream.rows:
         if isinstance(step, Slide):
             checker.slide(step)
+        elif isinstance(step, FeedRows):
+            checker.feed(step)
         else:
             checker.make(step)
     checker.finish()
@@ -36,6 +38,10 @@ class _Checker:
         nodes = self.graph.nodes[stream.first : stream.end]
         self.inside = {out for node in nodes for out in node.outputs}
         self.out = nodes[-1].outputs[0]
+        if stream.fed is not None:
+            if stream.fed not in self.graph.inputs or stream.fed in plan.slots:
+                raise InternalError(f"'{stream.fed}' is fed, but is no input or is whole, too")
+            self.inside.add(stream.fed)
         self.base = {name: -(10**6) * (i + 2) for i, name in enumerate(sorted(self.inside))}
 
     def slot(self, name: str) -> Slot:
@@ -98,6 +104,18 @@ class _Checker:
         marks = self.base[out] - np.arange(step.row, step.row + step.count)
         self.owner[written.offset : written.end] = marks.repeat(written.nbytes // step.count)
         self.made[out] = step.row + step.count
+
+    def feed(self, step: FeedRows) -> None:
+        where = f"feeding rows {step.row} to {step.row + step.count - 1}"
+        name = self.stream.fed
+        if name is None or step.row != self.made.get(name, 0) or step.count < 1:
+            raise InternalError(f"{where} comes out of turn")
+        if step.row + step.count > self.graph.type(name).shape[1]:
+            raise InternalError(f"{where}: '{name}' has {self.graph.type(name).shape[1]}")
+        written = self.row_slot(name, step.out, step.count, where)
+        marks = self.base[name] - np.arange(step.row, step.row + step.count)
+        self.owner[written.offset : written.end] = marks.repeat(written.nbytes // step.count)
+        self.made[name] = step.row + step.count
 
     def apart(self, others: list[Slot], slot: Slot, where: str) -> None:
         """Check that nothing is written over what the same kernel reads."""

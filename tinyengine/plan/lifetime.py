@@ -63,8 +63,9 @@ def buffers(
     collector = _Collector(graph, moments(graph, streams), kernels)
     starts = {rows.stream.first: rows for rows in streams}
     inside = {i for r in streams for i in range(r.stream.first + 1, r.stream.end)}
+    fed = {rows.stream.fed for rows in streams}
     for name in graph.inputs:
-        if name in collector.needed:
+        if name in collector.needed - fed:
             collector.new(name, graph.type(name).nbytes, 0)
     for step in range(len(graph.nodes)):
         if step in starts:
@@ -112,7 +113,10 @@ class _Collector:
             self.new(f"#{step}", scratch, step)
 
     def stream(self, rows: Rows) -> None:
-        """The output of a stream goes over its input as the rows of that are consumed."""
+        """The output of a stream goes over its input as the rows of that are consumed.
+
+        An input that is fed is nowhere whole, so there is nothing to lie over.
+        """
         step, out = rows.stream.first, self.graph.nodes[rows.stream.end - 1].outputs[0]
         self.new(out, self.graph.type(out).nbytes, step)
         if self.dies(rows.x, step):

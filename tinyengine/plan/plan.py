@@ -45,12 +45,24 @@ class MakeRows:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedRows:
+    """The caller's next `count` rows of the input, from row `row` on, go to position `out`."""
+
+    row: int
+    count: int
+    out: int
+
+
+@dataclass(frozen=True, slots=True)
 class Slide:
     """`count` rows of a line buffer, from row `start` of its memory on, move to its beginning."""
 
     name: str
     start: int
     count: int
+
+
+RowStep = MakeRows | FeedRows | Slide
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +72,16 @@ class Stream:
     No node makes more than `height` rows at a time.
     They read one map of the arena and leave one, the output of the last. lines: the values between,
     of which only a few rows exist, and scratch of single nodes (`#step`), as slots within the
-    plan's scratch of node `first`.
+    plan's scratch of node `first`. fed: the graph's input that they read, where it arrives row by
+    row and has a line buffer like the values between; None: the map that they read is whole.
     """
 
     first: int
     end: int
     height: int
-    rows: tuple[MakeRows | Slide, ...]
+    rows: tuple[RowStep, ...]
     lines: Mapping[str, Slot]
+    fed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,11 @@ class Plan:
     streams: tuple[Stream, ...] = ()
     placement_bound_bytes: int = 0
     placer: str = "greedy"
+
+    @property
+    def fed(self) -> Stream | None:
+        """The stream that takes the input row by row, if one does."""
+        return next((s for s in self.streams if s.fed is not None), None)
 
     def line(self, stream: Stream, name: str) -> Slot:
         """Where in the arena a line buffer (or `#step`) of a stream lies."""

@@ -6,6 +6,9 @@ rows that nobody needs any more are dropped by sliding the others to its beginni
 
 Two 3x3 convolutions a -> b of 4 rows, padding 1: a0 a1 b0 a2 b1 (a0 dies, a1 a2 slide) a3 b2 b3;
 up to 2 rows at a time: a01 a2 b01 (a0 dies, a1 a2 slide) a3 b23.
+
+An input that arrives row by row is such a value too: its rows are made by the caller, when they
+are needed, and nobody ever holds all of them.
 """
 
 from __future__ import annotations
@@ -20,18 +23,20 @@ from tinyengine.ir.graph import Graph
 from tinyengine.ir.tensor import Array
 from tinyengine.plan.lifetime import last_uses
 from tinyengine.plan.place import Task
-from tinyengine.plan.plan import MakeRows, Slide, Slot, Stream, aligned
+from tinyengine.plan.plan import FeedRows, MakeRows, RowStep, Slide, Slot, Stream, aligned
 from tinyengine.plan.scratch import PORTABLE, Kernels, constants
+
+CALLER = -1  # the number of the node that makes the rows of a fed input
 
 
 class Reach:
     """Which input rows each output row of each node of a graph needs; computed once per node.
 
-    last: the last step that uses each value.
+    last: the last step that uses each value. fed: the graph's input that arrives row by row.
     """
 
-    def __init__(self, graph: Graph, kernels: Kernels = PORTABLE) -> None:
-        self.graph, self.last, self.kernels = graph, last_uses(graph), kernels
+    def __init__(self, graph: Graph, kernels: Kernels = PORTABLE, fed: str | None = None) -> None:
+        self.graph, self.last, self.kernels, self.fed = graph, last_uses(graph), kernels, fed
         self._found: dict[int, tuple[tuple[tuple[int, int] | None, ...], ...] | None] = {}
 
     def rows(self, step: int) -> tuple[tuple[tuple[int, int] | None, ...], ...] | None:
@@ -88,7 +93,10 @@ def stream_rows(reach: Reach, first: int, end: int, height: int = 1) -> Rows:
 
 
 class _Scheduler:
-    """Values are numbered: the stream's input 0, the output of its i-th node i + 1."""
+    """Values are numbered: the stream's input 0, the output of its i-th node i + 1.
+
+    Where the input is fed, the caller is node -1: it makes rows of value 0 and needs none.
+    """
 
     def __init__(self, reach: Reach, first: int, end: int, height: int) -> None:
         self.graph, self.first, self.end, self.height = reach.graph, first, end, height
@@ -97,6 +105,7 @@ class _Scheduler:
         made = {node.outputs[0]: i + 1 for i, node in enumerate(self.nodes)}
         self.needs: list[list[list[tuple[int, int, int]]]] = []  # node, row -> (value, first, end)
         self.x = stream_input(self.graph, first, end)
+        self.fed = self.x == reach.fed
         for i, node in enumerate(self.nodes):
             rows = reach.rows(first + i)
             assert rows is not None
@@ -119,17 +128,19 @@ class _Scheduler:
 
     def _need(self, i: int, row: int, count: int) -> list[tuple[int, int, int]]:
         """(value, first, end) of the rows that `count` rows of a node from `row` on need."""
+        if i == CALLER:
+            return []
         first, last = self.needs[i][row], self.needs[i][row + count - 1]
         return [(value, a, end) for (value, a, _), (_, _, end) in zip(first, last, strict=True)]
 
     def _order(self) -> list[tuple[int, int, int]]:
         """(node, row, count) in the order of computation."""
         order: list[tuple[int, int, int]] = []
-        made = [self.heights[0], *[0] * len(self.nodes)]
+        made = [0 if self.fed else self.heights[0], *[0] * len(self.nodes)]
 
         def make(i: int, end: int) -> None:
             while (row := made[i + 1]) < end:
-                count = min(self.height, end - row)
+                count = end - row if i == CALLER else min(self.height, end - row)
                 for value, _, needed in self._need(i, row, count):
                     if made[value] < needed:
                         make(value - 1, needed)
@@ -163,11 +174,12 @@ class _Scheduler:
         lines = MappingProxyType(dict(zip(names, slots, strict=True)))
         x_low = np.array([x for _, x in self.low])
         written = self._written()
-        lead = int((written - x_low * self.widths[0]).max(initial=0))
+        lead = 0 if self.fed else int((written - x_low * self.widths[0]).max(initial=0))
         live = written + (np.array([aligned(n) for n in sizes], np.float64) @ real).astype(int)
         rest = (self.heights[0] - x_low) * self.widths[0]
         calls = tuple(self._emit(capacity))
-        stream = Stream(self.first, self.end, self.height, calls, lines)
+        fed = self.x if self.fed else None
+        stream = Stream(self.first, self.end, self.height, calls, lines, fed)
         bounds = (int(live.max()), int((live + rest).max()))
         return Rows(stream, self.x, max(lead, 0), line_bytes, bounds)
 
@@ -188,7 +200,7 @@ class _Scheduler:
 
     def _areas(self, alive: Array, capacity: Sequence[int]) -> tuple[list[str], list[int], Array]:
         """Names, bytes, and (areas, steps) when alive: line buffers, nodes' scratch (`#step`)."""
-        between = range(1, len(self.nodes))
+        between = range(0 if self.fed else 1, len(self.nodes))
         names = [self.names[v] for v in between]
         sizes = [capacity[v] * self.widths[v] for v in between]
         ran = np.array([i for i, *_ in self.order])
@@ -214,15 +226,18 @@ class _Scheduler:
         counts = np.array([count if i == last else 0 for i, _, count in self.order])
         return np.cumsum(counts) * self.widths[-1]
 
-    def _emit(self, capacity: Sequence[int]) -> list[MakeRows | Slide]:
+    def _emit(self, capacity: Sequence[int]) -> list[RowStep]:
         base = [0] * len(self.names)
-        found: list[MakeRows | Slide] = []
+        found: list[RowStep] = []
         for (i, row, count), (low, _) in zip(self.order, self.low, strict=True):
             value = i + 1
             if value < len(self.nodes) and row + count - base[value] > capacity[value]:
                 if row > low:
                     found.append(Slide(self.names[value], low - base[value], row - low))
                 base[value] = low
+            if i == CALLER:
+                found.append(FeedRows(row, count, row - base[value]))
+                continue
             starts = iter(first - base[v] for v, first, _ in self._need(i, row, count))
             ins = tuple(next(starts) if s else None for s in self.streamed[i])
             found.append(MakeRows(self.first + i, row, count, ins, row - base[value]))

@@ -45,11 +45,11 @@ class FlatMachine:
 
     def _stream(self, stream: Stream, scalars: Mapping[str, Array]) -> None:
         graph = self.plan.graph
-        x = next(n for n in graph.nodes[stream.first].inputs if n in self.plan.slots)
+        x = next(n for n in graph.nodes[stream.first].inputs if n in {*self.plan.slots, stream.fed})
         x_dies = self._last[x] < stream.end and x not in graph.outputs
         machine = RowMachine(self.plan, stream, self.arena, x_dies)
         machine.run(lambda name: self._load(name, scalars))
-        if x_dies:
+        if x_dies and stream.fed is None:
             self._kill(x, graph.nodes[stream.end - 1].outputs[0])
         block = self.plan.scratch[stream.first]
         if block is not None:

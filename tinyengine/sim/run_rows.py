@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyengine.ir.tensor import Array, TensorType
 from tinyengine.ops.op import Band
-from tinyengine.plan.plan import MakeRows, Plan, Slide, Slot, Stream
+from tinyengine.plan.plan import FeedRows, MakeRows, Plan, Slide, Slot, Stream
 
 POISON = 0xA5
 
@@ -24,15 +24,19 @@ class RowMachine:
         self.graph = plan.graph
         nodes = self.graph.nodes[stream.first : stream.end]
         self._made = {out for node in nodes for out in node.outputs}
+        if stream.fed is not None:
+            self._made.add(stream.fed)
         self._out = nodes[-1].outputs[0]
         self._x_dies = x_dies
         self._last = self._last_uses()
 
     def run(self, load: Callable[[str], Array]) -> None:
-        """load: the array of a value that is not read by rows (constants, state)."""
+        """load: the array of a value that is not read by rows (constants, state), or is fed."""
         for number, step in enumerate(self.stream.rows):
             if isinstance(step, Slide):
                 self._slide(step)
+            elif isinstance(step, FeedRows):
+                self._feed(step, load)
             else:
                 self._make(number, step, load)
 
@@ -87,6 +91,12 @@ class RowMachine:
     def _read(self, slot: Slot, type_: TensorType) -> Array:
         raw = self.arena[slot.offset : slot.end].copy()
         return raw.view(type_.dtype.numpy).reshape(type_.shape)
+
+    def _feed(self, step: FeedRows, load: Callable[[str], Array]) -> None:
+        assert self.stream.fed is not None
+        rows = load(self.stream.fed)[:, step.row : step.row + step.count]
+        goal = self._bytes(self.stream.fed, step.out, step.count)
+        self.arena[goal.offset : goal.end] = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
 
     def _slide(self, step: Slide) -> None:
         start = self._bytes(step.name, step.start, step.count)

@@ -10,22 +10,28 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPResponse
 from typing import Any
 
-import httpx
-
 from bench_melt.targets.machine import Deadline, TimeLimitError
+from bench_melt.workloads.llm.http import FAILURES, Http, lines
 from tinyengine.errors import DeviceError
 
 _PING_COUNT = 5
 _EVENT_BYTES_MAX = 1 << 20  # one event; a server that sends more is no token stream
+_READY_S = 1.0
+_LONGEST_S = 86_400.0
+_STAMP = b'"predicted_ms"'
+_PAUSE_S = 0.1
+_SHOWN = 300  # characters of what a server said
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One request's times and tokens.
 
-    sent_s, token_s: host clock (`time.perf_counter`): request sent, each token arrived.
+    sent_s, token_s: host clock (`time.perf_counter`): request sent on an open connection, each
+    token arrived; where the runner stamps tokens, those after the first by its stamps.
     device_token_ms: the runner's own time of each token after the first, from the first; empty
     where it gives none. device_prompt_ms: its time for the prompt.
     """
@@ -109,41 +115,61 @@ class Client:
         self._deadline = deadline
         self._path = path
         self._model = model
-        # a proxy of the environment must not stand between the clock and the server
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        self._http = httpx.Client(base_url=self.base, trust_env=False, limits=limits)
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._http.close()
+        self._http = Http(self.base)
 
     def is_ready(self) -> bool:
         """Return whether the server answers that it can serve."""
         try:
-            answer = self._http.get("/health", timeout=1.0)
-            if answer.status_code == 404:  # llama.cpp has it; the API itself has only this
-                answer = self._http.get(f"{self._path}/models", timeout=1.0)
-        except httpx.HTTPError:
+            status, _ = self._ask("GET", "/health", None, _READY_S)
+            if status == 404:  # llama.cpp has it; the API itself has only this
+                status, _ = self._ask("GET", f"{self._path}/models", None, _READY_S)
+        except FAILURES:
             return False
-        return answer.status_code == 200
+        return status == 200
 
     def link_delay_ms(self) -> float:
         """Return the median round trip of a request that computes nothing."""
+        timeout_s = self._deadline.remaining_s(f"asking {self.base}/health", at_most_s=10.0)
         delays_s = []
-        for _ in range(_PING_COUNT):
-            start_s = time.perf_counter()
-            self._get("/health")
-            delays_s.append(time.perf_counter() - start_s)
+        try:
+            for _ in range(_PING_COUNT):
+                with self._http.link(timeout_s) as link:
+                    start_s = time.perf_counter()
+                    link.ask("GET", "/health").read()
+                    delays_s.append(time.perf_counter() - start_s)
+        except FAILURES as error:
+            raise DeviceError(f"server {self.base}: {_reason(error)}") from error
         return statistics.median(delays_s) * 1000
 
     def properties(self) -> Mapping[str, Any]:
         """Return what llama.cpp's server tells of itself, {} of other servers."""
         try:
-            answer = self._get("/props")
-            found = answer.json() if answer.status_code == 200 else {}
+            status, data = self._get("/props")
+            found = json.loads(data) if status == 200 else {}
         except (ValueError, DeviceError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the JSON object that a path of the server itself (not of the API) answers.
+
+        Raises:
+            DeviceError: refused, broken off, or something else than an object.
+        """
+        where = f"server {self.base}{path}"
+        timeout_s = self._deadline.remaining_s(f"asking {where}", at_most_s=_LONGEST_S)
+        try:
+            status, data = self._ask("POST", path, body, timeout_s)
+            found = json.loads(data) if status == 200 else None
+        except TimeoutError as error:
+            raise TimeLimitError(f"{where} sent nothing for {timeout_s:.1f} s") from error
+        except FAILURES as error:
+            raise DeviceError(f"{where}: {_reason(error)}") from error
+        except ValueError as error:
+            raise DeviceError(f"{where} answered what is not JSON") from error
+        if not isinstance(found, dict):
+            raise DeviceError(f"{where}: HTTP {status}: {_shown(data)}")
+        return found
 
     def complete(
         self, prompt: Sequence[int] | str, count: int, *, keep_cache: bool = False, **more: Any
@@ -161,11 +187,16 @@ class Client:
         body = {"messages": [dict(m) for m in messages], **more}
         return self._stream("/chat/completions", body, count, keep_cache=True)
 
-    def _get(self, path: str) -> httpx.Response:
+    def _ask(self, method: str, path: str, body: object, timeout_s: float) -> tuple[int, bytes]:
+        with self._http.link(timeout_s) as link:
+            answer = link.ask(method, path, body)
+            return answer.status, answer.read()
+
+    def _get(self, path: str) -> tuple[int, bytes]:
         timeout_s = self._deadline.remaining_s(f"asking {self.base}{path}", at_most_s=10.0)
         try:
-            return self._http.get(path, timeout=timeout_s)
-        except httpx.HTTPError as error:
+            return self._ask("GET", path, None, timeout_s)
+        except FAILURES as error:
             raise DeviceError(f"server {self.base}: {_reason(error)}") from error
 
     def _stream(
@@ -182,27 +213,29 @@ class Client:
             "timings_per_token": True,
         }
         where = f"server {self.base}{self._path}{path}"
-        timeout_s = self._deadline.remaining_s(f"asking {where}")
-        stream = _Stream()
-        sent_s = time.perf_counter()
+        timeout_s = self._deadline.remaining_s(f"asking {where}", at_most_s=_LONGEST_S)
+        sent_s, events = 0.0, list[tuple[float, bytes]]()
         try:
-            with self._http.stream(
-                "POST", f"{self._path}{path}", json=whole, timeout=min(timeout_s, 86_400.0)
-            ) as answer:
-                if answer.status_code != 200:
-                    answer.read()
-                    raise DeviceError(f"{where}: HTTP {answer.status_code}: {answer.text[:300]}")
-                for chunk in _events(answer, where):
-                    stream.take(chunk, time.perf_counter())
-                    self._deadline.remaining_s(f"reading tokens of {where}")
-        except httpx.TimeoutException as error:
+            with self._http.link(timeout_s) as link:
+                sent_s = time.perf_counter()
+                answer = link.ask("POST", f"{self._path}{path}", whole)
+                if answer.status != 200:
+                    raise DeviceError(f"{where}: HTTP {answer.status}: {_shown(answer.read())}")
+                # while tokens are made nothing is done but to note them: the machine is busy
+                for event in _events(answer, where):
+                    events.append(event)
+                    self._deadline.remaining_s("reading tokens")
+        except TimeoutError as error:
             raise TimeLimitError(
-                f"{where} sent nothing for {timeout_s:.1f} s, after {len(stream.token_s)} tokens"
+                f"{where} sent nothing for {timeout_s:.1f} s, after {len(events)} events"
             ) from error
-        except httpx.HTTPError as error:
+        except FAILURES as error:
             raise DeviceError(
-                f"{where} broke off after {len(stream.token_s)} tokens: {_reason(error)}"
+                f"{where} broke off after {len(events)} events: {_reason(error)}"
             ) from error
+        stream = _Stream()
+        for now_s, data in events:
+            stream.take(_chunk(data, where), now_s)
         return _answer(stream, sent_s, where)
 
 
@@ -214,7 +247,7 @@ def _answer(stream: _Stream, sent_s: float, where: str) -> Answer:
     prompt_ms = timings.get("prompt_ms")
     return Answer(
         sent_s=sent_s,
-        token_s=tuple(stream.token_s),
+        token_s=tuple(_token_times(stream)),
         text="".join(stream.text),
         prompt_tokens=None if prompt is None else int(prompt),
         cached_tokens=None if "cache_n" not in timings else int(timings["cache_n"]),
@@ -224,25 +257,49 @@ def _answer(stream: _Stream, sent_s: float, where: str) -> Answer:
     )
 
 
-def _events(answer: httpx.Response, where: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the JSON of each server-sent event up to [DONE]."""
-    for line in answer.iter_lines():
-        if len(line) > _EVENT_BYTES_MAX:
-            raise DeviceError(f"{where} sent an event of {len(line):,} bytes")
-        if not line.startswith("data:"):
-            continue
-        data = line.removeprefix("data:").strip()
-        if data == "[DONE]":
-            return
-        try:
-            chunk = json.loads(data)
-        except ValueError as error:
-            raise DeviceError(f"{where} sent an event that is not JSON: {data[:120]!r}") from error
-        if not isinstance(chunk, dict):
-            raise DeviceError(f"{where} sent {data[:120]!r}, which is no chunk of an answer")
-        if "error" in chunk:
-            raise DeviceError(f"{where}: {json.dumps(chunk['error'])[:300]}")
-        yield chunk
+def _token_times(stream: _Stream) -> Sequence[float]:
+    if len(stream.device_ms) != len(stream.token_s):
+        return stream.token_s
+    first_s, first_ms = stream.token_s[0], stream.device_ms[0]
+    return [first_s + (at_ms - first_ms) / 1000 for at_ms in stream.device_ms]
+
+
+def _events(answer: HTTPResponse, where: str) -> Iterator[tuple[float, bytes]]:
+    """Yield the arrival and the data of each server-sent event up to [DONE].
+
+    Once the runner stamps its tokens itself nobody needs to wake up for each: they are read a few
+    at a time, which leaves the processor to the runner.
+    """
+    stamped = False
+
+    def pause() -> None:
+        if stamped:
+            time.sleep(_PAUSE_S)
+
+    try:
+        for line in lines(answer, _EVENT_BYTES_MAX, pause):
+            now_s = time.perf_counter()
+            if not line.startswith(b"data:"):
+                continue
+            data = line[5:].strip()
+            if data == b"[DONE]":
+                return
+            stamped = stamped or _STAMP in data
+            yield now_s, data
+    except ValueError as error:
+        raise DeviceError(f"{where} sent {error}, which is no token stream") from error
+
+
+def _chunk(data: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        chunk = json.loads(data)
+    except ValueError as error:
+        raise DeviceError(f"{where} sent an event that is not JSON: {_shown(data)!r}") from error
+    if not isinstance(chunk, dict):
+        raise DeviceError(f"{where} sent {_shown(data)!r}, which is no chunk of an answer")
+    if "error" in chunk:
+        raise DeviceError(f"{where}: {json.dumps(chunk['error'])[:_SHOWN]}")
+    return chunk
 
 
 def _text_of(chunk: Mapping[str, Any]) -> str:
@@ -261,5 +318,9 @@ def _gaps(times: Sequence[float]) -> list[float]:
     return [b - a for a, b in itertools.pairwise(times)]
 
 
-def _reason(error: httpx.HTTPError) -> str:
+def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
+
+
+def _shown(data: bytes) -> str:
+    return data[:_SHOWN].decode("utf-8", errors="replace")

@@ -3,10 +3,9 @@
 import statistics
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from bench_melt.record import Latency, Sustained
 from bench_melt.workloads.llm.client import Answer
+from bench_melt.workloads.percentiles import percentiles
 
 _THROTTLED = 0.9  # below this share of its first speed a machine counts as throttled
 _SETTLED = 3  # prompts over which speeds are smoothed
@@ -48,12 +47,13 @@ def prefill_tokens_per_s(answer: Answer) -> float | None:
     return count / spent_ms * 1000 if count > 0 and spent_ms > 0 else None
 
 
-def percentiles(values: Sequence[float]) -> tuple[float | None, float | None, float | None]:
-    """Return p50, p90 and p99, interpolated linearly; None each without values."""
-    if not values:
-        return None, None, None
-    p50, p90, p99 = (float(v) for v in np.percentile(np.asarray(values), (50, 90, 99)))
-    return p50, p90, p99
+def position_of(answers: Sequence[Answer]) -> float | None:
+    """Return how many positions the context held while tokens were made, on average."""
+    prompts = [a.prompt_tokens for a in answers if a.prompt_tokens is not None]
+    if not answers or len(prompts) < len(answers):
+        return None
+    middles = [p + a.generated_tokens / 2 for p, a in zip(prompts, answers, strict=True)]
+    return statistics.fmean(middles)
 
 
 def sustained_of(tokens_per_s: Sequence[float]) -> Sustained:

@@ -4,18 +4,20 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench_melt.targets.machine import Process, Usage
+from bench_melt.targets.machine import Process, TimeLimitError, Usage
 from bench_melt.workloads.llm.client import Client
 from bench_melt.workloads.tables import LlmRunner
 from bench_melt.workloads.workload import Bench, resolve
 from tinyengine.errors import DeviceError
 
 _POLL_S = 0.005
-_PORTS = (20_000, 40_000)  # of the target: below what systems hand out themselves
+_END_S = 0.5  # how much later than its connection a process may be seen to end
+_KILLED = (-9, 137)  # as subprocess tells SIGKILL, and as a shell does
+_PORTS = (20_000, 32_000)  # of the target: below what Linux hands out itself (32768 and up)
 _EMBEDDED_STAGES = ("process", "import", "load")
 
 
@@ -53,15 +55,14 @@ def serve(bench: Bench, runner: LlmRunner, *, parallel: int = 1) -> Iterator[Ser
     if runner.kind == "url":
         started_s = time.perf_counter()
         client = _client(bench, runner, str(runner.url))
-        try:
-            _wait_ready(bench, client, None)
-            yield Server(client, None, None, (), started_s)
-        finally:
-            client.close()
+        _wait_ready(bench, client, None)
+        yield Server(client, None, None, (), started_s)
         return
-    model = bench.machine.deploy(bench.model.path)
     port = runner.port or secrets.choice(range(*_PORTS))
-    argv = _argv(bench, runner, model, port, parallel)
+    with bench.deadline.paused():  # a large model takes its time to the machine, once
+        program = _program(bench, runner)  # first: where it is an app, the model goes into that
+        model = bench.machine.deploy(bench.model.path)
+    argv = _argv(runner, program, model, port, parallel)
     with ExitStack() as stack:
         started_s = time.perf_counter()
         process = bench.machine.start(argv, cores=bench.cores)
@@ -75,13 +76,34 @@ def serve(bench: Bench, runner: LlmRunner, *, parallel: int = 1) -> Iterator[Ser
         else:
             address = stack.enter_context(bench.machine.tunnel(port))
         client = _client(bench, runner, address)
-        stack.callback(client.close)
         _wait_ready(bench, client, process)
         clock.end("ready")
         bench.events.add("load", started_s, clock.last_s)
-        yield Server(
-            client, process, (clock.last_s - started_s) * 1000, tuple(clock.stages), started_s
-        )
+        with _explained(process):
+            yield Server(
+                client, process, (clock.last_s - started_s) * 1000, tuple(clock.stages), started_s
+            )
+
+
+@contextmanager
+def _explained(process: Process) -> Iterator[None]:
+    """Add to a failure that the server is gone, if it is: the connection breaks a little before."""
+    try:
+        yield
+    except TimeLimitError:
+        raise
+    except DeviceError as error:
+        code = None
+        with suppress(DeviceError):  # the machine is gone as well: its tunnel says so
+            end_s = time.monotonic() + _END_S
+            while (code := process.poll()) is None and time.monotonic() < end_s:
+                time.sleep(_POLL_S)
+        if code is None:
+            raise
+        killed = " (killed: out of memory?)" if code in _KILLED else ""
+        raise DeviceError(
+            f"the server ended with exit code {code}{killed}; it said: {process.tail()}; {error}"
+        ) from error
 
 
 class _Stages:
@@ -101,7 +123,22 @@ def _client(bench: Bench, runner: LlmRunner, address: str) -> Client:
     return Client(address, bench.deadline, path=runner.path, model=runner.api_model)
 
 
-def _argv(bench: Bench, runner: LlmRunner, model: str, port: int, parallel: int) -> Sequence[str]:
+def _program(bench: Bench, runner: LlmRunner) -> Sequence[str]:
+    """Have the runner on the machine; return the words that call it."""
+    if runner.kind != "embedded":
+        return [bench.machine.deploy(resolve(Path(str(runner.program)), bench.folder))]
+    if not bench.machine.shares_files:
+        raise DeviceError(
+            f"the embedded runner serves on this computer only, not on '{bench.machine.name}'; "
+            "use kind = 'llama-server' with a program for its processor "
+            "('bench-melt runner build')"
+        )
+    return [sys.executable, "-m", "bench_melt.runners.embedded"]
+
+
+def _argv(
+    runner: LlmRunner, program: Sequence[str], model: str, port: int, parallel: int
+) -> Sequence[str]:
     sizes = {
         "threads": runner.threads,
         # llama.cpp shares the context between the slots
@@ -112,21 +149,14 @@ def _argv(bench: Bench, runner: LlmRunner, model: str, port: int, parallel: int)
         "gpu-layers": runner.gpu_layers,
     }
     if runner.kind == "embedded":
-        if not bench.machine.shares_files:
-            raise DeviceError(
-                f"the embedded runner serves on this computer only, not on '{bench.machine.name}'; "
-                "use kind = 'llama-server' with a program for its processor "
-                "('bench-melt runner build')"
-            )
         options = [word for name, n in sizes.items() for word in (f"--{name}", str(n))]
-        return [sys.executable, "-m", "bench_melt.runners.embedded", model, *options]
-    program = bench.machine.deploy(resolve(Path(str(runner.program)), bench.folder))
+        return [*program, model, *options]
     if runner.kind == "server":
         filled = {"model": model, "port": str(port), "threads": str(runner.threads)}
-        return [program, *(_filled(argument, filled) for argument in runner.args)]
+        return [*program, *(_filled(argument, filled) for argument in runner.args)]
     options = [word for name, n in sizes.items() for word in (_LLAMA_SERVER[name], str(n))]
     fixed = ["--host", "127.0.0.1", "--port", str(port), "--no-warmup"]
-    return [program, "--model", model, *fixed, *options, *runner.args]
+    return [*program, "--model", model, *fixed, *options, *runner.args]
 
 
 _LLAMA_SERVER = {

@@ -7,12 +7,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from bench_melt.bandwidth import Rate, decode_share
 from bench_melt.models import ModelFile
-from bench_melt.record import Latency, MemoryUse, Results, Setting, Sustained
+from bench_melt.record import Latency, MemoryUse, Quality, Results, Setting, Sustained
 from bench_melt.workloads.llm.client import Answer
 from bench_melt.workloads.llm.goodput import find_goodput, run_load
-from bench_melt.workloads.llm.metrics import latency_of, sustained_of
+from bench_melt.workloads.llm.metrics import latency_of, position_of, sustained_of
 from bench_melt.workloads.llm.prompts import Conversation, load_conversations, synthetic_tokens
+from bench_melt.workloads.llm.quality import CONTEXT_MIN, examine, shipped_exam
 from bench_melt.workloads.llm.serve import Server, serve
 from bench_melt.workloads.tables import LlmTable
 from bench_melt.workloads.workload import Bench, resolve
@@ -27,6 +29,7 @@ class LlmWorkload:
     def __init__(self, table: LlmTable) -> None:
         """Take what the suite says."""
         self._table = table
+        self._examined: set[tuple[str, str | None]] = set()  # machine, model
 
     def check(self, model: ModelFile, folder: Path) -> None:
         """Refuse a model or a program that cannot work.
@@ -53,26 +56,32 @@ class LlmWorkload:
                 f"workload '{self._table.name}': n_depth + n_prompt + n_gen is {wanted} tokens, "
                 f"the runner's context holds {runner.context}; raise 'context'"
             )
+        if self._table.quality and runner.context < CONTEXT_MIN:
+            raise UserError(
+                f"workload '{self._table.name}': quality needs a context of {CONTEXT_MIN} tokens, "
+                f"the runner's holds {runner.context}; raise 'context'"
+            )
 
     def run(self, bench: Bench) -> Results:
         """Measure once."""
         table = self._table
         parallel = table.goodput.parallel if table.goodput is not None else 1
-        busy_s, wall_s = time.process_time(), time.perf_counter()
+        rate, single = _rate(bench, table, table.runner.threads), _rate(bench, table, 1)
         with serve(bench, table.runner, parallel=parallel) as server:
             asker = _Asker(table, bench, server)
             cold = asker.cold_start() if table.cold_start else Latency()
             for index in range(bench.warmups):
                 asker.ask(-1 - index)
             bench.events.events[:] = [e for e in bench.events.events if e.phase == "load"]
+            busy_s, wall_s = time.process_time(), time.perf_counter()
             answers = [a for index in range(table.requests) for a in asker.ask(index)]
-            link_ms = server.client.link_delay_ms()
-            latency = latency_of(answers, link_ms)
             sustained = asker.sustained() if table.sustained is not None else Sustained()
+            harness = (time.process_time() - busy_s) / (time.perf_counter() - wall_s)
+            latency = latency_of(answers, server.client.link_delay_ms())
             goodput, trials = asker.goodput()
             usage = server.usage()
             properties = server.client.properties()
-        harness = (time.process_time() - busy_s) / (time.perf_counter() - wall_s)
+            quality = self._quality(bench, server)
         return Results(
             setting=_setting(table, properties),
             latency=replace(
@@ -88,9 +97,28 @@ class LlmWorkload:
                 memory_pss_bytes=usage.pss_bytes,
                 cpu_s=usage.cpu_s,
                 harness_cpu_share=harness,
+                memory_bandwidth_bytes_per_s=rate.bytes_per_s,
+                memory_bandwidth_share=decode_share(
+                    bench.model.reads, position_of(answers), latency.decode_tokens_per_s, rate
+                ),
             ),
-            details={"answers": [_told(a) for a in answers], "goodput": trials},
+            quality=quality,
+            details={
+                "answers": [_told(a) for a in answers],
+                "goodput": trials,
+                "memory_bandwidth_missing": rate.reason,
+                "memory_bandwidth_one_thread_bytes_per_s": single.bytes_per_s,
+            },
         )
+
+    def _quality(self, bench: Bench, server: Server) -> Quality:
+        """Return how well the model answers, the first time; nothing of it varies."""
+        known = (bench.machine.name, bench.model.facts.model_sha256)
+        if not self._table.quality or known in self._examined:
+            return Quality()
+        found = examine(server.client, shipped_exam())
+        self._examined.add(known)
+        return found
 
 
 class _Asker:
@@ -193,6 +221,15 @@ class _Asker:
                 "n_depth cannot be measured on it"
             )
         return answer
+
+
+def _rate(bench: Bench, table: LlmTable, threads: int) -> Rate:
+    """Return the machine's bandwidth for so many threads; measured while nothing else runs."""
+    if table.runner.kind == "url":
+        return Rate(None, "the server at a URL may run on another machine")
+    if table.runner.gpu_layers:
+        return Rate(None, "layers on a GPU: its memory is not measured")
+    return bench.bandwidth.measure(bench.machine, bench.info, threads, bench.cores)
 
 
 def _setting(table: LlmTable, properties: Mapping[str, Any]) -> Setting:

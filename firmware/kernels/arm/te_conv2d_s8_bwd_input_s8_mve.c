@@ -1,7 +1,7 @@
 /* te_conv2d_s8_bwd_input_s8_mve.c - see te_kernels_mve.h. */
 #define TE_GRAD_BITS 8
 #include "te_kernels_mve.h"
-#include "te_mve_input.h"
+#include "te_mve_window.h"
 
 void te_conv2d_s8_bwd_input_s8_mve(const te_conv2d_grad *p, const int8_t *d_y,
                                    const int8_t *weight, const int16_t *scale,
@@ -11,6 +11,10 @@ void te_conv2d_s8_bwd_input_s8_mve(const te_conv2d_grad *p, const int8_t *d_y,
 #if TE_HAS_MVE
     if (te_input_fits(p)) {
         te_input_gradient(p, d_y, weight, scale, frozen, e_d, state, d_x, e, scratch);
+        return;
+    }
+    if (te_window_fits(p)) {
+        te_window_gradient(p, d_y, weight, scale, frozen, e_d, state, d_x, e, scratch);
         return;
     }
 #endif

@@ -2,21 +2,22 @@
  *
  * A pixel is a column of n products: its channels themselves (1x1), or a copy of its patch on the
  * stack. Columns of up to 64 products meet rows of weights in registers, eight columns a round
- * (te_held_mve.h); longer ones meet two rows at a time (te_pair_mve.h).
+ * (te_held_mve.h); longer ones meet three rows at a time (te_pair_mve.h).
  */
 #include <stddef.h>
+#include <string.h>
 
 #include "te_fixed.h"
 #include "te_held_mve.h"
 #include "te_kernels_mve.h"
 #include "te_pair_mve.h"
+#include "te_patch_mve.h"
 
 #if TE_HAS_MVE
 
 enum {
     TE_BUFFER_BYTES = 2304, /* four patches of 3x3 pixels with 64 channels */
-    TE_SUMS_MAX = 256,      /* sums of weights that are kept from block to block */
-    TE_ROW_BYTES = 640      /* rows of weights that are brought into whole registers */
+    TE_SUMS_MAX = 256       /* sums of weights that are kept from block to block */
 };
 
 /* The columns hold first n then n_frozen products. sums: of the rows of weights, or NULL; known:
@@ -35,11 +36,6 @@ typedef struct te_columns {
     int32_t pitch, count;
 } te_columns;
 
-/* `count` outputs of row oy. */
-typedef struct te_pixel {
-    int32_t oy, ox, count;
-} te_pixel;
-
 static void te_move(int8_t *to, const int8_t *from, int32_t n)
 {
     for (; n > 0; n -= TE_WIDTH, to += TE_WIDTH, from += TE_WIDTH) {
@@ -48,22 +44,7 @@ static void te_move(int8_t *to, const int8_t *from, int32_t n)
     }
 }
 
-/* Channel k's row in whole registers, as te_add_pairs wants it. */
-static const int8_t *te_whole_row(const te_job *job, int32_t k, int32_t head, int8_t *to)
-{
-    const int32_t n = job->n, m = job->n_frozen;
-    const int8_t *row = job->weight + k * n;
-    if (head == TE_WIDTH && m == 0) {
-        return row;
-    }
-    int8_t *start = to + TE_WIDTH - head;
-    te_move(start, row, n);
-    te_move(start + n, job->frozen + k * m, m);
-    vstrbq_s8(to, vldrbq_z_s8(start, vctp8q((uint32_t)head)));
-    return to;
-}
-
-/* Sums of channels k and k1 with 2..TE_SUMS columns, the slow way. */
+/* Sums of channels k and k1 with 2..TE_SUMS columns. */
 static void te_any_sums(const te_job *job, const te_columns *at, int32_t k, int32_t k1,
                         int32_t *sums)
 {
@@ -102,25 +83,6 @@ static void te_one_column(const te_job *job, const int8_t *x, int32_t k, int32_t
     te_write(job, k1, s.b0, s.b1, y);
 }
 
-/* Sums of channels k and k1 with 2..TE_SUMS columns. */
-static void te_sums(const te_job *job, const te_columns *at, int32_t k, int32_t k1, int32_t *sums)
-{
-    const int32_t n = job->n, m = job->n_frozen, count = at->count;
-    const int32_t rest = (n + m - 1) / TE_WIDTH, head = n + m - rest * TE_WIDTH;
-    int8_t rows[2][TE_ROW_BYTES + TE_WIDTH];
-    if (rest == 0 || at->pitch != n + m ||
-               (n + m > TE_ROW_BYTES && (head < TE_WIDTH || m > 0))) {
-        te_any_sums(job, at, k, k1, sums);
-    } else {
-        const te_pairs q = {te_whole_row(job, k, head, rows[0]),
-                            te_whole_row(job, k1, head, rows[1]), head, rest, at->pitch};
-        te_add_pairs(&q, at->x, count / 2, sums);
-        if (count % 2 != 0) {
-            te_add_pairs(&q, at->x + (count - 2) * at->pitch, 1, sums + count - 2);
-        }
-    }
-}
-
 static int32_t te_weight_sum(const te_job *job, int32_t k)
 {
     const int32_t n = job->n, m = job->n_frozen;
@@ -152,14 +114,96 @@ static TE_NOINLINE void te_two_channels(const te_job *job, const te_columns *at,
             te_one_column(job, some.x, k, k1, y + done * p->out_c);
             return;
         }
-        te_sums(job, &some, k, k1, sums);
+        te_any_sums(job, &some, k, k1, sums);
         te_emit(sums, some.count, &a, p, y + done * p->out_c + k);
         te_emit(sums + TE_SUMS, some.count, &b, p, y + done * p->out_c + k1);
     }
 }
 
+/* Sums of channels k, k + 1, k + 2 with 2..TE_SUMS columns: of their first n products, or of the
+ * frozen ones behind them, which are added. weights: takes the sums of the weights, or NULL. */
+static void te_three_sums(const te_job *job, const te_columns *at, int32_t k, int frozen,
+                          int32_t *weights, int32_t *sums)
+{
+    const int32_t n = frozen ? job->n_frozen : job->n, odd = at->count % 2;
+    const int8_t *w = frozen ? job->frozen : job->weight, *x = at->x + (frozen ? job->n : 0);
+    te_trio t;
+    for (int32_t i = 0; i < TE_ROWS; i++) {
+        te_split_row(&t, i, w + (k + i) * n, n);
+    }
+    if (weights != NULL) {
+        te_add_weights(&t, weights);
+    }
+    t.step = 2 * at->pitch - n;
+    t.to = sums, t.end = sums + at->count - odd;
+    te_add_trio(&t, x, at->pitch, frozen);
+    if (odd != 0 && !frozen) {
+        t.to = sums + at->count - 2, t.end = sums + at->count;
+        te_add_trio(&t, x + (at->count - 2) * at->pitch, at->pitch, 0);
+    }
+}
+
+/* Channels k, k + 1, k + 2 of all columns, an even number of them if the rows have two parts. */
+static TE_NOINLINE void te_three_channels(const te_job *job, const te_columns *at, int32_t k,
+                                          int8_t *y)
+{
+    const te_conv2d *p = job->p;
+    const te_outputs to = te_outputs_of(p);
+    int32_t sums[TE_ROWS * TE_SUMS], weights[TE_ROWS] = {0};
+    if (job->known) {
+        memcpy(weights, job->sums + k, sizeof weights);
+    }
+    for (int32_t done = 0; done < at->count; done += TE_SUMS) {
+        const te_columns some = {at->x + done * at->pitch, at->pitch,
+                                 te_min(TE_SUMS, at->count - done)};
+        int32_t *wanted = done == 0 && !job->known ? weights : NULL;
+        te_three_sums(job, &some, k, 0, wanted, sums);
+        if (job->n_frozen > 0) {
+            te_three_sums(job, &some, k, 1, wanted, sums);
+        }
+        for (int32_t i = 0; i < TE_ROWS; i++) {
+            int8_t *from = y + done * p->out_c + k + i;
+            te_scale scale = te_scale_of(job->bias, job->multiplier, job->shift, k + i);
+            scale.offset = -p->in_zero * weights[i];
+            if (te_is_plain(scale.bias, scale.offset) && p->out_c <= TE_STEP_MAX) {
+                te_emit_eights(sums + i * TE_SUMS, some.count, &scale, &to, from);
+            } else {
+                te_emit_any(sums + i * TE_SUMS, some.count, &scale, p, from);
+            }
+        }
+    }
+    if (job->sums != NULL) {
+        memcpy(job->sums + k, weights, sizeof weights);
+    }
+}
+
+/* Whether te_three_channels can be used: no column stands alone, and each part of a row has more
+ * than a register. */
+static int te_takes_three(const te_job *job, const te_columns *at)
+{
+    const int32_t n = job->n, m = job->n_frozen;
+    return job->p->out_c >= TE_ROWS && at->count % TE_SUMS != 1 && at->pitch == n + m &&
+           n > TE_WIDTH && (m == 0 || (m > TE_WIDTH && at->count % 2 == 0));
+}
+
+/* All output channels, some at a time. */
+static void te_any_columns(te_job *job, const te_columns *at, int8_t *y)
+{
+    const int32_t c = job->p->out_c;
+    if (te_takes_three(job, at)) {
+        for (int32_t k = 0; k < c; k += TE_ROWS) {
+            te_three_channels(job, at, te_min(k, c - TE_ROWS), y);
+        }
+    } else {
+        for (int32_t k = 0; k < c; k += 2) {
+            te_two_channels(job, at, k, te_min(k + 1, c - 1), y);
+        }
+    }
+    job->known = job->sums != NULL;
+}
+
 /* The row of channel k; joined in `to` where it has two parts. */
-TE_INLINE const int8_t *te_row(const te_job *job, int32_t k, int8_t *to)
+TE_INLINE const int8_t *te_weights_of(const te_job *job, int32_t k, int8_t *to)
 {
     const int32_t n = job->n, m = job->n_frozen;
     if (m == 0) {
@@ -211,7 +255,7 @@ TE_INLINE void te_held(const te_job *job, const te_columns *at, int pitch, int8_
     r.w[0] = r.w[1] = r.w[2] = r.w[3] = vdupq_n_s8(0);
     for (int32_t k = 0; k < c; k++) {
         const int32_t bias = job->bias[k], shift = job->shift[k];
-        const int32_t offset = -p->in_zero * te_hold(te_row(job, k, joined), n, pitch, r.w);
+        const int32_t offset = -p->in_zero * te_hold(te_weights_of(job, k, joined), n, pitch, r.w);
         if (shift > 0 || !te_is_plain(bias, offset)) {
             te_two_channels(job, at, k, k, y);
             continue;
@@ -254,68 +298,11 @@ static void te_multiply(te_job *job, const te_columns *at, int8_t *y)
         TE_CASE(56);
         TE_CASE(64);
     default:
-        for (int32_t k = 0; k < c; k += 2) {
-            te_two_channels(job, at, k, te_min(k + 1, c - 1), y);
-        }
-        job->known = job->sums != NULL;
+        te_any_columns(job, at, y);
     }
     if (job->p->lo > INT8_MIN || job->p->hi < INT8_MAX) {
         te_limit(y, job->p->lo, job->p->hi, at->count * c);
     }
-}
-
-/* Copies n bytes to each of `count` columns. */
-static void te_copy_runs(const int8_t *from, int32_t step, int8_t *to, int32_t pitch,
-                         int32_t count, int32_t n)
-{
-    for (; n > 0; n -= TE_WIDTH, from += TE_WIDTH, to += TE_WIDTH) {
-        const mve_pred16_t some = vctp8q((uint32_t)n);
-        const int8_t *x = from;
-        int8_t *column = to;
-        __asm__ volatile("dls lr, %[count]\n"
-                         "1:\n\tvpstt\n\tvldrbt.8 q0, [%[x]]\n\tvstrbt.8 q0, [%[column]]\n\t"
-                         "add %[x], %[x], %[step]\n\tadd %[column], %[column], %[pitch]\n\t"
-                         "le lr, 1b"
-                         : [x] "+&r"(x), [column] "+&r"(column)
-                         : "Up"(some), [count] "r"(count), [step] "r"(step),
-                           [pitch] "r"(pitch)
-                         : "lr", "q0", "memory");
-    }
-}
-
-/* Copies c channels, from x on, of every tap of `count` outputs from (oy, ox) on that see the same
- * taps; padding is the zero point. */
-static void te_gather(const te_conv2d *p, const int8_t *x, int32_t c, te_pixel at, int8_t *to,
-                      int32_t pitch)
-{
-    const te_window *g = &p->window;
-    const int32_t iy = at.oy * g->stride_h - g->pad_top, ix = at.ox * g->stride_w - g->pad_left;
-    const te_span ys = te_taps_h(g, at.oy), xs = te_taps_w(g, at.ox);
-    const int is_run = g->dilation_w == 1 && c == p->in_c;
-    const int32_t taps = is_run ? xs.end - xs.first : 1, step = g->stride_w * p->in_c;
-    if ((ys.end - ys.first) * (xs.end - xs.first) < g->kernel_h * g->kernel_w) {
-        for (int32_t i = 0; i < at.count; i++) {
-            te_fill(to + i * pitch, p->in_zero, g->kernel_h * g->kernel_w * c);
-        }
-    }
-    for (int32_t ky = ys.first; ky < ys.end; ky++) {
-        const int8_t *line = x + (iy + ky * g->dilation_h) * g->in_w * p->in_c;
-        for (int32_t kx = xs.first; kx < xs.end; kx += taps) {
-            te_copy_runs(line + (ix + kx * g->dilation_w) * p->in_c, step,
-                         to + (ky * g->kernel_w + kx) * c, pitch, at.count, taps * c);
-        }
-    }
-}
-
-/* Outputs from (oy, ox) on in this row that see the same columns of taps, at most `most`. */
-static te_pixel te_alike(const te_window *g, int32_t oy, int32_t ox, int32_t most)
-{
-    const int32_t across = (g->kernel_w - 1) * g->dilation_w;
-    const int32_t first = (g->pad_left + g->stride_w - 1) / g->stride_w;
-    const int32_t last = (g->in_w - 1 - across + g->pad_left) / g->stride_w;
-    const int32_t end = te_min(last + 1, g->out_w);
-    const te_pixel at = {oy, ox, ox >= first && ox < end ? te_min(end - ox, most) : 1};
-    return at;
 }
 
 /* Any window: as many patches at a time as fit the buffer. The last block is as large as the

@@ -38,6 +38,7 @@ typedef struct te_job {
     int32_t rows, columns; /* outputs of a band */
     int32_t pitch;         /* of the plane */
     te_way way;
+    int is_empty; /* the band sees nothing but padding */
     te_lanes taps;
     te_copy copy;
     te_walk walk;
@@ -144,6 +145,7 @@ static void te_plan(te_job *job, const te_band *band)
                           n - 8 - 8 * groups,
                           (g->in_w - n + 8) * c,
                           job->pitch - n + 8};
+    job->is_empty = copy.rows <= 0 || n <= 0;
     const te_walk walk = {job->plane, band->rows,  band->columns, g->stride_w,
                           g->stride_h * job->pitch, 0, 0, 0, 0};
     job->copy = copy;
@@ -160,9 +162,6 @@ TE_INLINE void te_load_plane(te_job *job, int32_t k)
     int8_t *out = m->to;
     const uint16x8_t offsets = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)job->p->in_c);
     int32_t rows = m->rows;
-    if (rows <= 0 || m->n <= 0) {
-        return;
-    }
     if (m->n <= 8) {
         __asm__ volatile("dls lr, %[rows]\n"
                          "1:\n\tvpstt\n\tvldrbt.s16 q0, [%[in], %q[offsets]]\n\t"
@@ -202,22 +201,38 @@ TE_INLINE void te_sum_windows(te_job *job)
     }
 }
 
+/* Writes the sums of any channel k, row by row; y is at its first output in the band. */
+static TE_NOINLINE void te_put_rows(const te_job *job, const te_band *band, int32_t k,
+                                    int32_t offset, int8_t *y)
+{
+    const int32_t columns = band->columns, line = job->p->window.out_w * job->p->out_c;
+    te_scale scale = te_scale_of(job->bias, job->multiplier, job->shift, k);
+    scale.offset = offset;
+    for (int32_t i = 0; i < band->rows; i++, y += line) {
+        te_emit(job->sums + i * columns, columns, &scale, job->p, y);
+    }
+}
+
 static void te_run_band(te_job *job, const te_band *band, int8_t *y)
 {
     const te_conv2d *p = job->p;
-    const int32_t width = p->window.out_w, columns = band->columns;
-    const int is_whole = columns == width;
-    const int32_t times = is_whole ? 1 : band->rows;
-    const int32_t count = is_whole ? band->rows * columns : columns;
+    const te_outputs to = te_outputs_of(p);
+    const int32_t width = p->window.out_w, zero = -p->in_zero;
+    const int is_run = band->columns == width && p->out_c <= TE_STEP_MAX;
     te_plan(job, band);
     y += (band->oy * width + band->ox) * p->out_c;
     for (int32_t k = 0; k < p->out_c; k++) {
-        te_scale scale = te_scale_of(job->bias, job->multiplier, job->shift, k);
-        te_load_plane(job, k);
-        scale.offset = -p->in_zero * te_load_taps(&job->taps, job->weight + k, p->out_c);
+        if (!job->is_empty) {
+            te_load_plane(job, k);
+        }
+        const int32_t offset = zero * te_load_taps(&job->taps, job->weight + k, p->out_c);
         te_sum_windows(job);
-        for (int32_t i = 0; i < times; i++) {
-            te_emit(job->sums + i * columns, count, &scale, p, y + i * width * p->out_c + k);
+        if (is_run && te_is_plain(job->bias[k], offset)) {
+            te_scale scale = te_scale_of(job->bias, job->multiplier, job->shift, k);
+            scale.offset = offset;
+            te_emit_eights(job->sums, band->rows * width, &scale, &to, y + k);
+        } else {
+            te_put_rows(job, band, k, offset, y + k);
         }
     }
 }

@@ -5,15 +5,17 @@
 void te_inside_s8_mve(int32_t count, int32_t lo, int32_t hi, const int8_t *y, uint8_t *bits)
 {
 #if TE_HAS_MVE
-    const int8_t above = (int8_t)lo, below = (int8_t)hi; /* limits of int8 values */
-    const int32_t whole = count / 16 * 16;
-    for (int32_t i = 0; i < whole; i += 16) {
-        const int8x16_t q = vldrbq_s8(y + i);
-        const uint32_t inside = vcmpltq_m_n_s8(q, below, vcmpgtq_n_s8(q, above));
-        bits[i / 8] = (uint8_t)inside;
-        bits[i / 8 + 1] = (uint8_t)(inside >> 8);
+    if (count >= 16) {
+        uint32_t inside;
+        __asm__ volatile("dls lr, %[n]\n"
+                         "1:\n\tvldrb.8 q0, [%[y]], #16\n\t"
+                         "vpt.s8 gt, q0, %[lo]\n\tvcmpt.s8 lt, q0, %[hi]\n\t"
+                         "vmrs %[inside], p0\n\tstrh %[inside], [%[bits]], #2\n\tle lr, 1b"
+                         : [y] "+r"(y), [bits] "+r"(bits), [inside] "=&r"(inside)
+                         : [n] "r"(count / 16), [lo] "r"(lo), [hi] "r"(hi)
+                         : "lr", "q0", "memory");
     }
-    te_inside_s8(count - whole, lo, hi, y + whole, bits + whole / 8);
+    te_inside_s8(count % 16, lo, hi, y, bits);
 #else
     te_inside_s8(count, lo, hi, y, bits);
 #endif

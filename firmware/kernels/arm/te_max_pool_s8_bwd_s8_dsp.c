@@ -1,0 +1,14 @@
+/* te_max_pool_s8_bwd_s8_dsp.c - see te_kernels_dsp.h. */
+#define TE_GRAD_BITS 8
+#include "te_kernels_dsp.h"
+#include "te_max_pool_dsp.h"
+
+void te_max_pool_s8_bwd_s8_dsp(const te_pool *p, const int8_t *d_y, const int8_t *x,
+                                const int32_t *e_d, int32_t *state, int8_t *d_x, int32_t *e)
+{
+    if (!te_max_pool_fits(p, e_d, state)) {
+        te_max_pool_s8_bwd_s8(p, d_y, x, e_d, state, d_x, e);
+        return;
+    }
+    te_max_pool_bwd_dsp(p, d_y, x, e_d, state, d_x, e);
+}

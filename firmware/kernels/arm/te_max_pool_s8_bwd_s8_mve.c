@@ -1,0 +1,16 @@
+/* te_max_pool_s8_bwd_s8_mve.c - see te_kernels_mve.h. */
+#define TE_GRAD_BITS 8
+#include "te_kernels_mve.h"
+#include "te_mve_pools.h"
+
+void te_max_pool_s8_bwd_s8_mve(const te_pool *p, const int8_t *d_y, const int8_t *x,
+                                const int32_t *e_d, int32_t *state, int8_t *d_x, int32_t *e)
+{
+#if TE_HAS_MVE
+    if (te_pool_lists(p)) {
+        te_max_pool_gradient(p, d_y, x, e_d, state, d_x, e);
+        return;
+    }
+#endif
+    te_max_pool_s8_bwd_s8(p, d_y, x, e_d, state, d_x, e);
+}
