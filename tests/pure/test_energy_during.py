@@ -66,7 +66,7 @@ def run(
     folder: Path,
     table: Mapping[str, object],
     act: Callable[[Bench], None] = work,
-    machine: StillMachine | None = None,
+    machine: StillMachine | LocalMachine | None = None,
     open_meter: Callable[..., Any] | None = None,
 ) -> Row:
     """Sweep one cell whose target has this meter, and return its row."""
@@ -316,6 +316,32 @@ class Far(LocalMachine):
             "cores": (0, 1)
         }  # two loops, pinned by the machine: here they run anywhere
         return super().start(argv)
+
+
+class Behind(LocalMachine):
+    """This computer as if it were behind a link."""
+
+    shares_files = False
+
+
+@pytest.mark.parametrize("sync", ["none", "load"])
+def test_a_meter_inside_a_machine_is_asked_through_its_shell(tmp_path: Path, sync: str) -> None:
+    """The chip says 2 W whatever happens, so no mark is seen in what it says."""
+    chip = {"name": "ina3221", "in1_label": "VDD_IN", "in1_input": "5000", "curr1_input": "400"}
+    (tmp_path / "hwmon0").mkdir()
+    for name, text in chip.items():
+        (tmp_path / "hwmon0" / name).write_text(f"{text}\n")
+    table = {"kind": "hwmon", "root": str(tmp_path), "every_s": 0.01, "sync": sync}
+    with Behind(load_machine("local")) as machine:
+        row = run(tmp_path, table, machine=machine)
+    assert row["status"] == "ok" and row["meter"] == f"hwmon: {tmp_path}: VDD_IN"
+    if sync == "load":
+        assert "the device's clock is known to" in row["meter_warnings"]
+        assert "no energy: no load step like" in row["meter_warnings"]
+        return
+    phases = json.loads(row["details"])["energy"]["phases"]
+    spent = sum(p["end_s"] - p["start_s"] for p in phases if p["phase"] == "load")
+    assert row["energy_load_j"] == pytest.approx(2.0 * spent, rel=1e-6)
 
 
 def test_a_mark_that_a_machines_own_shell_makes() -> None:

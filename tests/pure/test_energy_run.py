@@ -11,6 +11,7 @@ from bench_melt.commands.report import command as report
 from bench_melt.commands.run import command as run
 from bench_melt.energy import during
 from bench_melt.meters.replay import CsvMeter
+from bench_melt.packaged import PACKAGES
 from bench_melt.rig import make_rig
 from bench_melt.store import open_store
 from bench_melt.suite import load_suite
@@ -107,7 +108,9 @@ def test_the_suite_in_the_documentation_is_one(tmp_path: Path) -> None:
     section = page.partition("## Energy during a run")[2].partition("A repetition is then")[0]
     code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    "))
     (tmp_path / "suite.toml").write_text(code)
-    (target,) = load_suite(tmp_path / "suite.toml").tables.targets
+    tables = load_suite(tmp_path / "suite.toml").tables
+    (target,), (model,) = tables.targets, tables.models
+    assert model.package in PACKAGES
     assert target.meter == {"kind": "rapl", "idle_s": 5.0, "sync": "load", "mark_s": 0.5}
 
 
