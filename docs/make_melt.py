@@ -5,7 +5,9 @@ of wall-clock time: no test asserts them.
 """
 
 import argparse
+import itertools
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -58,7 +60,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000)
     count = parser.parse_args().rows
     sys.stdout.write("| what | measured |\n|---|---|\n")
-    for name, figure in (*_rows(count), *_delays(), *_goodput(), *_harness()):
+    for name, figure in itertools.chain(_rows(count), _delays(), _goodput(), _harness()):
         sys.stdout.write(f"| {name} | {figure} |\n")
         sys.stdout.flush()
 
@@ -72,13 +74,12 @@ def _rows(count: int) -> Iterator[tuple[str, str]]:
             _fill(store, count)
         with open_store(path, create=False) as store:
             spent = _seconds(lambda: store.finished_cells("one"))
-        yield f"`run --resume`: finding the rows that are there, {count:,} rows", f"{spent:.2f} s"
+        yield f"`run --resume`: finding the rows that are there, {count:,} rows", spent
         for form in ("md", "csv", "json", "jsonl", "sql", "html"):
             argv = [sys.executable, "-c", "from bench_melt.cli import main; main()", "report"]
             argv += ["--db", path, "-o", form, "--to", str(Path(folder) / form)]
             spent = _seconds(lambda argv=argv: subprocess.run(argv, check=True, cwd=ROOT))
-            name = f"`report -o {form}`, {count:,} rows, the process's start included"
-            yield name, f"{spent:.2f} s"
+            yield f"`report -o {form}`, {count:,} rows, the process's start included", spent
 
 
 def _fill(store: Store, count: int) -> None:
@@ -183,10 +184,17 @@ def _double(*arguments: str) -> Iterator[Client]:
             process.kill()
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    start_s = time.perf_counter()
+def _seconds(work: Callable[[], object]) -> str:
+    """Return wall and processor time, the latter of child processes too."""
+    before_s, start_s = _processor_s(), time.perf_counter()
     work()
-    return time.perf_counter() - start_s
+    spent_s = time.perf_counter() - start_s
+    return f"{spent_s:.2f} s, {_processor_s() - before_s:.2f} s of processor time"
+
+
+def _processor_s() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 if __name__ == "__main__":
