@@ -9,7 +9,9 @@ from bench_melt.targets.machine import Deadline, MachineInfo
 from bench_melt.workloads.workload import Bench, EventLog
 
 
-def local_bench(machine: LocalMachine, model: ModelFile, folder: Path, warmups: int = 0) -> Bench:
+def local_bench(
+    machine: LocalMachine, model: ModelFile, folder: Path, warmups: int = 0, seed: int = 3
+) -> Bench:
     """A repetition's bench; nothing pinned, two minutes at most."""
     return Bench(
         machine=machine,
@@ -19,7 +21,7 @@ def local_bench(machine: LocalMachine, model: ModelFile, folder: Path, warmups: 
         folder=folder,
         cores=(),
         warmups=warmups,
-        seed=3,
+        seed=seed,
         deadline=Deadline(120),
         events=EventLog(),
     )
