@@ -41,22 +41,28 @@ def summarise(values: Sequence[float]) -> Summary:
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, section 13.3.
     """
-    sample = np.asarray(values, dtype=np.float64)
+    sample = np.array(values, dtype=np.float64)
     middle = float(np.median(sample))
     if len(sample) == 1:
         return Summary(1, middle, None, None)
     if np.ptp(sample) == 0:
         return Summary(len(sample), middle, middle, middle)
-    medians = np.median(sample[_draws(len(sample))], axis=1)
-    low, high = np.percentile(medians, (2.5, 97.5))
+    sample.sort()
+    below, above = _middles(len(sample))
+    low, high = np.percentile((sample[below] + sample[above]) / 2, (2.5, 97.5))
     return Summary(len(sample), middle, float(low), float(high))
 
 
 @functools.lru_cache(maxsize=4)
-def _draws(count: int) -> NDArray[np.int32]:
-    """Return which values each resample takes; cells of a suite have as many as one another."""
+def _middles(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ranks of the two middle values of every resample of a sorted sample.
+
+    They are the same for all samples of a size: cells of a suite have as many rows as one another.
+    """
     draws = np.random.default_rng(_SEED).integers(0, count, (_RESAMPLES, count))
-    return draws.astype(np.int32)
+    places = ((count - 1) // 2, count // 2)
+    draws.partition(sorted(set(places)), axis=1)
+    return draws[:, places[0]].copy(), draws[:, places[1]].copy()
 
 
 def difference(a: Sequence[float], b: Sequence[float]) -> Difference:

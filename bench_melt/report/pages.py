@@ -13,7 +13,7 @@ from typing import Any
 
 import jinja2
 
-from bench_melt.report.summary import Cell, cells_of
+from bench_melt.report.summary import Cell, cells_of, figure_of, interval_of
 from tinyengine.errors import UserError
 
 Rows = Sequence[Mapping[str, Any]]
@@ -60,6 +60,8 @@ def to_html(rows: Rows) -> str:
     template = jinja2.Environment(autoescape=True, trim_blocks=True).from_string(source)
     return template.render(
         cells=cells,
+        figure=figure_of,
+        interval=interval_of,
         rows=len(rows),
         failed=sum(row["status"] != "ok" for row in rows),
         conditions=_conditions(rows),

@@ -57,7 +57,7 @@ def to_markdown(rows: Rows) -> str:
     lines = [_line(head), _line(["---"] * 5 + ["---:"] * 3)]
     for cell in cells:
         for name, found in cell.metrics.items():
-            interval = "" if found.low is None else f"{found.low:.4g} to {found.high:.4g}"
+            interval = interval_of(name, found)
             lines.append(
                 _line(
                     [
@@ -66,7 +66,7 @@ def to_markdown(rows: Rows) -> str:
                         cell.quantisation or "",
                         cell.workload,
                         name,
-                        f"{found.median:.4g}",
+                        figure_of(name, found.median),
                         interval,
                         str(found.n),
                     ]
@@ -78,6 +78,18 @@ def to_markdown(rows: Rows) -> str:
                 f"\nfailed {count} times: {cell.target} {cell.model} {cell.workload}: {reason}"
             )
     return "\n".join(lines) + "\n"
+
+
+def figure_of(name: str, value: float) -> str:
+    """Return a metric's value for people: bytes whole, else four digits."""
+    return f"{round(value):,}" if name.endswith("_bytes") else f"{value:.4g}"
+
+
+def interval_of(name: str, found: Summary) -> str:
+    """Return a metric's interval for people; "" without one."""
+    if found.low is None or found.high is None:
+        return ""
+    return f"{figure_of(name, found.low)} to {figure_of(name, found.high)}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from bench_melt.workloads.tables import TfliteTable
 from bench_melt.workloads.workload import Bench, resolve
 from tinyengine.errors import DeviceError
 
-_POLL_S = 0.005
+_POLL_S = 0.01
 _MIB = 1 << 20
 _NUMBER = r"([-+.\deE]+)"
 _TIMINGS = re.compile(
@@ -102,12 +102,13 @@ def run_benchmark_model(bench: Bench, table: TfliteTable) -> Results:
     tool = [program, *arguments(model, table, bench.warmups)]
     # older releases write their log to stderr, newer to stdout
     argv = ["sh", "-c", 'exec "$0" "$@" 2>&1', *tool]
-    busy_s, start_s = time.process_time(), time.perf_counter()
+    start_s = time.perf_counter()
     process = bench.machine.start(argv, cores=bench.cores)
+    busy_s, begun_s = time.process_time(), time.perf_counter()
     try:
         phases = _watch(process, bench, start_s)
         code = process.wait(bench.deadline)
-        share = (time.process_time() - busy_s) / (time.perf_counter() - start_s)
+        share = (time.process_time() - busy_s) / (time.perf_counter() - begun_s)
         usage, text = process.usage(), process.output()
     finally:
         process.kill()

@@ -69,11 +69,12 @@ def _run_interpreter(bench: Bench, table: TfliteTable) -> Results:
         "seed": bench.seed,
     }
     argv += [word for name, n in sizes.items() for word in (f"--{name}", str(n))]
-    busy_s, start_s = time.process_time(), time.perf_counter()
+    start_s = time.perf_counter()
     process = bench.machine.start(argv, cores=bench.cores)
+    busy_s, begun_s = time.process_time(), time.perf_counter()
     try:
         code = process.wait(bench.deadline)
-        share = (time.process_time() - busy_s) / (time.perf_counter() - start_s)
+        share = (time.process_time() - busy_s) / (time.perf_counter() - begun_s)
         if code != 0:
             raise DeviceError(f"the interpreter ended with exit code {code}: {process.tail()}")
         report = _report(process.output())

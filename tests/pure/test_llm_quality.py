@@ -13,7 +13,7 @@ import pytest
 from bench_melt.models import load_model_file
 from bench_melt.targets.description import load_machine
 from bench_melt.targets.local import LocalMachine
-from bench_melt.targets.machine import Deadline, MachineInfo
+from bench_melt.targets.machine import Deadline
 from bench_melt.workloads.llm import quality
 from bench_melt.workloads.llm.client import Client
 from bench_melt.workloads.llm.quality import (
@@ -27,7 +27,8 @@ from bench_melt.workloads.llm.quality import (
 from bench_melt.workloads.llm.serve import serve
 from bench_melt.workloads.llm.workload import LlmWorkload
 from bench_melt.workloads.tables import LlmRunner, LlmTable
-from bench_melt.workloads.workload import Bench, EventLog
+from bench_melt.workloads.workload import Bench
+from tests.benches import local_bench
 from tests.needs import package
 from tests.tiny_gguf import write_tiny_gguf
 from tinyengine.errors import DeviceError, UserError
@@ -136,9 +137,9 @@ def test_a_server_that_tells_something_else(spoil: Mapping[str, Any], message: s
         examine(made, exam("x" * 80))
 
 
-def test_a_server_that_is_not_llama_cpp() -> None:
+def test_a_server_that_is_not_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
     made, server = client()
-    server.ask = lambda *_: Reply(404, {"error": "no such path"})  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(server, "ask", lambda *_: Reply(404, {"error": "no such path"}))
     with pytest.raises(DeviceError, match="/tokenize: HTTP 404: .*no such path"):
         examine(made, exam("x" * 80))
 
@@ -172,18 +173,7 @@ def table(**more: object) -> LlmTable:
 
 
 def bench(machine: LocalMachine, path: Path) -> Bench:
-    return Bench(
-        machine=machine,
-        description=load_machine("local"),
-        info=MachineInfo(),
-        model=load_model_file(path, None),
-        folder=path.parent,
-        cores=(),
-        warmups=0,
-        seed=1,
-        deadline=Deadline(120),
-        events=EventLog(),
-    )
+    return local_bench(machine, load_model_file(path, None), path.parent)
 
 
 def test_a_context_that_holds_no_window(tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ import pytest
 from bench_melt.models import load_model_file
 from bench_melt.targets.description import load_machine
 from bench_melt.targets.local import LocalMachine
-from bench_melt.targets.machine import Deadline, MachineInfo
+from bench_melt.targets.machine import Deadline
 from bench_melt.workloads.llm import goodput as goodput_module
 from bench_melt.workloads.llm.goodput import find_goodput, run_load
 from bench_melt.workloads.llm.metrics import latency_of
 from bench_melt.workloads.llm.workload import LlmWorkload
 from bench_melt.workloads.tables import Goodput, LlmTable
-from bench_melt.workloads.workload import Bench, EventLog
+from tests.benches import local_bench
 from tests.needs import package
 from tests.pure.test_llm_client import DONE, event, talk, token
 from tests.tiny_gguf import write_tiny_gguf
@@ -106,18 +106,7 @@ def test_stages_of_a_cold_start_sum_to_its_wall_time(tmp_path: Path) -> None:
     fields = {"kind": "llm", "name": "w", "n_prompt": 16, "n_gen": 4, "cold_start": True}
     start_s = time.perf_counter()
     with LocalMachine(load_machine("local")) as machine:
-        work = Bench(
-            machine=machine,
-            description=load_machine("local"),
-            info=MachineInfo(),
-            model=load_model_file(path, None),
-            folder=tmp_path,
-            cores=(),
-            warmups=0,
-            seed=1,
-            deadline=Deadline(120),
-            events=EventLog(),
-        )
+        work = local_bench(machine, load_model_file(path, None), tmp_path)
         found = LlmWorkload(LlmTable.model_validate(fields)).run(work).latency
     waited_ms = (time.perf_counter() - start_s) * 1000
     stages = json.loads(str(found.cold_start_stages))

@@ -12,13 +12,14 @@ from bench_melt.models import ModelFile
 from bench_melt.record import ModelFacts
 from bench_melt.targets.description import load_machine
 from bench_melt.targets.local import LocalMachine
-from bench_melt.targets.machine import Deadline, MachineInfo
+from bench_melt.targets.machine import Deadline
 from bench_melt.workloads.llm import serve
 from bench_melt.workloads.llm.client import Client
 from bench_melt.workloads.llm.goodput import run_load
 from bench_melt.workloads.llm.workload import LlmWorkload
 from bench_melt.workloads.tables import Goodput, LlmTable
-from bench_melt.workloads.workload import Bench, EventLog
+from bench_melt.workloads.workload import Bench
+from tests.benches import local_bench
 from tests.openai_double import Delays, Double
 from tinyengine.errors import DeviceError, UserError
 
@@ -37,18 +38,7 @@ def double(*arguments: str) -> Iterator[str]:
 
 
 def bench(machine: LocalMachine, folder: Path) -> Bench:
-    return Bench(
-        machine=machine,
-        description=load_machine("local"),
-        info=MachineInfo(),
-        model=MODEL,
-        folder=folder,
-        cores=(),
-        warmups=1,
-        seed=4,
-        deadline=Deadline(60),
-        events=EventLog(),
-    )
+    return local_bench(machine, MODEL, folder, warmups=1, seed=4)
 
 
 def table(address: str, **more: object) -> LlmTable:

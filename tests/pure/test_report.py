@@ -39,7 +39,7 @@ from bench_melt.record import (
 from bench_melt.report.flat import to_csv, to_json, to_jsonl, to_sql
 from bench_melt.report.llama_bench import FIELDS, label_of, llama_bench_rows
 from bench_melt.report.pages import to_html
-from bench_melt.report.summary import cells_of, to_markdown
+from bench_melt.report.summary import cells_of, figure_of, to_markdown
 from bench_melt.stats import difference, holm, smallest_p, summarise
 from bench_melt.store import Run, Store, open_store
 from tinyengine.errors import UserError
@@ -289,6 +289,13 @@ def test_tables_and_pages_escape_what_devices_say(tmp_path: Path) -> None:
         assert title in page
     # stands alone: the library is inside, once, and nothing is fetched
     assert page.count("plotly.js v") == 1 and "<script src=" not in page
+
+
+def test_figures_for_people(tmp_path: Path) -> None:
+    rows = [{**one, "memory_peak_bytes": 214_500_000} for one in sample(tmp_path)]
+    for text in (to_markdown(rows), to_html(rows)):
+        assert "214,500,000" in text and "e+08" not in text
+    assert figure_of("ttft_ms", 1234.5678) == "1235"
 
 
 def test_what_was_not_measured_is_said(tmp_path: Path) -> None:

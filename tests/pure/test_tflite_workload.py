@@ -16,12 +16,13 @@ from bench_melt.record import ModelFacts, Results
 from bench_melt.runners.interpreter import RUNTIMES, load_runtime, random_inputs
 from bench_melt.targets.description import load_machine
 from bench_melt.targets.local import LocalMachine
-from bench_melt.targets.machine import Deadline, MachineInfo, TimeLimitError
+from bench_melt.targets.machine import TimeLimitError
 from bench_melt.workloads.benchmark_model import arguments, parse
 from bench_melt.workloads.registry import make_workload
 from bench_melt.workloads.tables import TfliteTable
 from bench_melt.workloads.tflite import TfliteWorkload
-from bench_melt.workloads.workload import Bench, EventLog
+from bench_melt.workloads.workload import Bench
+from tests.benches import local_bench
 from tests.cases import CASES
 from tests.needs import missing
 from tinyengine.errors import DeviceError, UserError
@@ -109,25 +110,10 @@ def table(**more: object) -> TfliteTable:
     return TfliteTable.model_validate({"kind": "tflite", "name": "t", **more})
 
 
-def bench(machine: LocalMachine, file: ModelFile, folder: Path, seed: int = 3) -> Bench:
-    return Bench(
-        machine=machine,
-        description=load_machine("local"),
-        info=MachineInfo(),
-        model=file,
-        folder=folder,
-        cores=(),
-        warmups=2,
-        seed=seed,
-        deadline=Deadline(60),
-        events=EventLog(),
-    )
-
-
 def run(folder: Path, wanted: TfliteTable, path: Path | None = None) -> tuple[Results, Bench]:
     file = ModelFile(path, "tflite", ModelFacts()) if path else load_model_file(model(folder), None)
     with LocalMachine(load_machine("local")) as machine:
-        made = bench(machine, file, folder)
+        made = local_bench(machine, file, folder, warmups=2)
         return make_workload(wanted).run(made), made
 
 
@@ -221,7 +207,7 @@ class Far(LocalMachine):
 def test_the_interpreter_is_for_this_computer(tmp_path: Path) -> None:
     file = load_model_file(model(tmp_path), None)
     with Far(load_machine("local")) as machine, pytest.raises(DeviceError, match="benchmark_model"):
-        TfliteWorkload(table()).run(bench(machine, file, tmp_path))
+        TfliteWorkload(table()).run(local_bench(machine, file, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -355,7 +341,7 @@ def test_benchmark_model_that_hangs_meets_the_deadline(tmp_path: Path) -> None:
     path.chmod(0o755)
     file = load_model_file(model(tmp_path), None)
     with LocalMachine(load_machine("local")) as machine:
-        made: Any = bench(machine, file, tmp_path)
+        made: Any = local_bench(machine, file, tmp_path)
         made.deadline.cancel()
         with pytest.raises(TimeLimitError, match="while benchmark_model ran"):
             TfliteWorkload(tool_table(path)).run(made)
