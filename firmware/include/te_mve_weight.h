@@ -9,12 +9,12 @@
 #include <string.h>
 
 #include "te_mve_grad.h"
+#include "te_mve_tile.h"
 
 #if TE_HAS_MVE
 
 enum {
     TE_RUN = 128,      /* pixels, at most */
-    TE_TILE = 6,       /* channels */
     TE_OFFSETS = 65535 /* a gathering load's, in half-words */
 };
 
@@ -29,23 +29,6 @@ typedef struct te_run {
     const int8_t *x;
     uint32_t step;
 } te_run;
-
-/* Offsets of eight pixels, and from 0 to last channels on. */
-typedef struct te_tile {
-    uint16x8_t at[TE_TILE];
-} te_tile;
-
-TE_INLINE te_tile te_tile_of(uint32_t step, int32_t last)
-{
-    const uint16x8_t first = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)step);
-    const te_tile tile = {{first,
-                           vaddq_n_u16(first, (uint16_t)te_min(1, last)),
-                           vaddq_n_u16(first, (uint16_t)te_min(2, last)),
-                           vaddq_n_u16(first, (uint16_t)te_min(3, last)),
-                           vaddq_n_u16(first, (uint16_t)te_min(4, last)),
-                           vaddq_n_u16(first, (uint16_t)te_min(5, last))}};
-    return tile;
-}
 
 #if TE_GRAD_BITS == 16
 #define TE_GATHER_GRAD "vldrh.u16 q0, [%[from], %q[pixels], uxtw #1]\n\t"

@@ -9,12 +9,12 @@
 
 #include "te_mve_input.h"
 #include "te_mve_taps.h"
+#include "te_mve_tile.h"
 
 #if TE_HAS_MVE
 
 enum {
     TE_FACTORS = 64,     /* output channels at a time */
-    TE_SIX = 6,          /* input channels */
     TE_REACH_MAX = 65535 /* a gathering load's, in half-words */
 };
 
@@ -24,11 +24,6 @@ typedef struct te_factors {
     int16_t d[TE_FACTORS];
 } te_factors;
 
-/* Where eight rows of weights lie, for each of six channels; the last of fewer stands in. */
-typedef struct te_six {
-    uint16x8_t at[TE_SIX];
-} te_six;
-
 typedef struct te_window_job {
     const te_conv2d_grad *p;
     const int16_t *scale;
@@ -37,17 +32,6 @@ typedef struct te_window_job {
     te_factors factors;
     te_tap taps[TE_TAPS];
 } te_window_job;
-
-TE_INLINE te_six te_six_of(int32_t row, int32_t last)
-{
-    const uint16x8_t first = vmulq_n_u16(vidupq_n_u16(0u, 1), (uint16_t)row);
-    const te_six six = {{first, vaddq_n_u16(first, (uint16_t)te_min(1, last)),
-                         vaddq_n_u16(first, (uint16_t)te_min(2, last)),
-                         vaddq_n_u16(first, (uint16_t)te_min(3, last)),
-                         vaddq_n_u16(first, (uint16_t)te_min(4, last)),
-                         vaddq_n_u16(first, (uint16_t)te_min(5, last))}};
-    return six;
-}
 
 /* d' of n output channels */
 TE_INLINE void te_load_some(te_factors *to, const te_grad *d, const int16_t *scale, int32_t n,
@@ -66,7 +50,7 @@ TE_INLINE void te_load_some(te_factors *to, const te_grad *d, const int16_t *sca
     "vldrb.s16 q7, [%[w], %q[" t "]]\n\tvmladava.s16 " sum ", q6, q7\n\t"
 
 /* sums[i] += sum of d' * w[offset i]. r0, r2 .. r10: the sums; r12: step_8; q6: d', q7: w. */
-TE_INLINE void te_add_six(const te_factors *d, const te_six *six, const int8_t *w, int32_t *sums)
+TE_INLINE void te_add_six(const te_factors *d, const te_tile *six, const int8_t *w, int32_t *sums)
 {
     __asm__ volatile("ldr r12, [%[d]], #4\n\t"
                      "dlstp.16 lr, r12\n\t"
@@ -96,15 +80,15 @@ static TE_NOINLINE void te_add_channels(te_window_job *job, const int8_t *w, int
                                         int32_t *sums)
 {
     const int32_t row = job->p->conv.window.kernel_h * job->p->conv.window.kernel_w * c;
-    const te_six six = te_six_of(row, TE_SIX - 1);
-    const int32_t rest = c % TE_SIX;
+    const te_tile six = te_tile_of((uint32_t)row, TE_TILE - 1);
+    const int32_t rest = c % TE_TILE;
     job->factors.step_8 = 8 * row;
-    for (int32_t n = c / TE_SIX; n > 0; n--, w += TE_SIX, sums += TE_SIX) {
+    for (int32_t n = c / TE_TILE; n > 0; n--, w += TE_TILE, sums += TE_TILE) {
         te_add_six(&job->factors, &six, w, sums);
     }
     if (rest > 0) {
-        const te_six some = te_six_of(row, rest - 1);
-        int32_t six_sums[TE_SIX] = {0};
+        const te_tile some = te_tile_of((uint32_t)row, rest - 1);
+        int32_t six_sums[TE_TILE] = {0};
         te_add_six(&job->factors, &some, w, six_sums);
         for (int32_t i = 0; i < rest; i++) {
             sums[i] += six_sums[i];
@@ -148,7 +132,7 @@ static inline te_grad_range te_put_pixel(const te_window_job *job, const te_grad
 static inline int te_window_fits(const te_conv2d_grad *p)
 {
     const int32_t taps = p->conv.window.kernel_h * p->conv.window.kernel_w;
-    return taps <= TE_TAPS && 7 * taps * p->conv.in_c + TE_SIX <= TE_REACH_MAX;
+    return taps <= TE_TAPS && 7 * taps * p->conv.in_c + TE_TILE <= TE_REACH_MAX;
 }
 
 static inline void te_window_gradient(const te_conv2d_grad *p, const te_grad *d_y,

@@ -122,8 +122,8 @@ static TE_NOINLINE void te_two_channels(const te_job *job, const te_columns *at,
 
 /* Sums of channels k, k + 1, k + 2 with 2..TE_SUMS columns: of their first n products, or of the
  * frozen ones behind them, which are added. weights: takes the sums of the weights, or NULL. */
-static void te_three_sums(const te_job *job, const te_columns *at, int32_t k, int frozen,
-                          int32_t *weights, int32_t *sums)
+static TE_NOINLINE void te_three_sums(const te_job *job, const te_columns *at, int32_t k,
+                                      int frozen, int32_t *weights, int32_t *sums)
 {
     const int32_t n = frozen ? job->n_frozen : job->n, odd = at->count % 2;
     const int8_t *w = frozen ? job->frozen : job->weight, *x = at->x + (frozen ? job->n : 0);

@@ -1,28 +1,7 @@
 /* te_max_pool_s8_mve.c - see te_kernels_mve.h. Sixteen channels of a pixel at a time. */
 #include "te_kernels_mve.h"
 #include "te_mve.h"
-
-#if TE_HAS_MVE
-
-/* A window's real pixels: `rows` of them, `line` apart, each of `taps`, `step` apart. */
-typedef struct te_view {
-    const int8_t *x;
-    int32_t rows, taps, line, step;
-} te_view;
-
-static te_view te_view_of(const te_pool *p, const int8_t *x, int32_t oy, int32_t ox)
-{
-    const te_window *g = &p->window;
-    const te_span ys = te_taps_h(g, oy), xs = te_taps_w(g, ox);
-    const int32_t iy = oy * g->stride_h - g->pad_top + ys.first * g->dilation_h;
-    const int32_t ix = ox * g->stride_w - g->pad_left + xs.first * g->dilation_w;
-    const te_view view = {x + (iy * g->in_w + ix) * p->channels, ys.end - ys.first,
-                          xs.end - xs.first, g->dilation_h * g->in_w * p->channels,
-                          g->dilation_w * p->channels};
-    return view;
-}
-
-#endif
+#include "te_mve_view.h"
 
 void te_max_pool_s8_mve(const te_pool *p, const int8_t *x, int8_t *y)
 {
