@@ -100,7 +100,8 @@ static const int32_t *te_dot_4(int32_t *sums, const int32_t *x, const int8_t *w,
     "bne " #label "b\n\t"
 #define TE_DOT_8(label) TE_DOT_4(label, TE_GROUP TE_GROUP TE_GROUP TE_GROUP)
 
-#define TE_BEGIN(weights) "ldrd r0, r12, [lr, #16]\n\t" weights TE_FIRST_GROUP "ldr r2, [lr, #24]\n\t"
+#define TE_BEGIN(weights)                 \
+    "ldrd r0, r12, [lr, #16]\n\t" weights TE_FIRST_GROUP "ldr r2, [lr, #24]\n\t"
 
 /* te_scale of sum `acc` as r0 */
 #define TE_SCALE(acc)                             \

@@ -1,6 +1,6 @@
-/* te_float_dsp.h - float32 gradients for cores with an FPU of single precision: four by four sums in
- * registers. Each sum takes its products one after the other, in the written order; only different
- * sums are made side by side, so the bits are those of the portable kernels.
+/* te_float_dsp.h - float32 gradients for cores with an FPU of single precision: four by four sums
+ * in registers. Each sum takes its products one after the other, in the written order; only
+ * different sums are made side by side, so the bits are those of the portable kernels.
  */
 #ifndef TE_FLOAT_DSP_H
 #define TE_FLOAT_DSP_H

@@ -50,7 +50,7 @@ typedef struct te_add_dsp {
 /* As te_add_s8 for inputs of one size. y may be a or b. */
 void te_add_s8_dsp(const te_add_dsp *p, const int8_t *a, const int8_t *b, int8_t *y);
 
-/* As without `_dsp`; fast with four channels (mean: inner numbers) or more, and factors below 1/2. */
+/* As without `_dsp`; fast with four channels (mean: inner numbers) or more, factors below 1/2. */
 void te_mul_s8_dsp(const te_binary *p, const int8_t *a, const int8_t *b, int8_t *y);
 void te_avg_pool_s8_dsp(const te_pool *p, const int8_t *x, int8_t *y);
 void te_max_pool_s8_dsp(const te_pool *p, const int8_t *x, int8_t *y);

@@ -1,5 +1,5 @@
-/* te_max_pool_dsp.h - input gradient of a maximum pool without overlaps, both formats: four channels
- * at a time, in words. Bytes of a mask are 255 where an input is the first largest one. */
+/* te_max_pool_dsp.h - input gradient of a maximum pool without overlaps, both formats: four
+ * channels at a time, in words. Bytes of a mask are 255 where an input is the first largest one. */
 #ifndef TE_MAX_POOL_DSP_H
 #define TE_MAX_POOL_DSP_H
 

@@ -1,4 +1,4 @@
-/* te_meetings_dsp.h - weight gradient of a convolution: listed pixels meet x, four rows at a time. */
+/* te_meetings_dsp.h - weight gradient of a convolution: listed pixels meet x, four rows at once. */
 #ifndef TE_MEETINGS_DSP_H
 #define TE_MEETINGS_DSP_H
 

@@ -18,11 +18,17 @@ typedef struct te_pixels {
 
 static inline void te_load_pixel(const te_tap_grad *t, const te_pixels *from, te_pixel *pixel)
 {
+    const te_grad *const d_y = from->d_y;
     int32_t d[TE_MEETING_ROWS] = {0, 0, 0, 0};
-    for (int32_t row = 0; row < t->rows; row++) {
-        d[row] = te_rounding_shift(from->d_y[row], t->shift);
-    }
     pixel->at = from->at;
+    if (t->rows == TE_MEETING_ROWS && t->shift == 0) {
+        pixel->d01 = te_low_halves(d_y[0], d_y[1]);
+        pixel->d23 = te_low_halves(d_y[2], d_y[3]);
+        return;
+    }
+    for (int32_t row = 0; row < t->rows; row++) {
+        d[row] = te_rounding_shift(d_y[row], t->shift);
+    }
     pixel->d01 = te_low_halves(d[0], d[1]);
     pixel->d23 = te_low_halves(d[2], d[3]);
 }

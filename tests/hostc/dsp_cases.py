@@ -3,19 +3,32 @@
 import numpy as np
 
 from tests.hostc.integer_cases import (
+    FORMATS,
     depthwise_gradients,
     gradient,
     integer_cases,
     pointwise_gradients,
 )
-from tests.hostc.kernel_cases import Case, Operand, all_cases, i8, requantisation, weight
+from tests.hostc.kernel_cases import (
+    Case,
+    Operand,
+    all_cases,
+    f32,
+    grad,
+    i8,
+    requantisation,
+    weight,
+)
 from tests.hostc.weight_cases import WEIGHT_KINDS, channel_sums, weight_gradients
-from tinyengine.ir.tensor import Array, DType, TensorType
+from tinyengine.ir.tensor import Array, DType, Quant, TensorType
 from tinyengine.ops import fixed
-from tinyengine.ops.add import Add
+from tinyengine.ops.add import Add, GradAdd
 from tinyengine.ops.conv2d import Conv2d
-from tinyengine.ops.depthwise import DepthwiseConv2d
+from tinyengine.ops.depthwise import DepthwiseBwdWeight, DepthwiseConv2d
+from tinyengine.ops.exponent import EXPONENT
 from tinyengine.ops.mask import Inside, MaskGrad
+from tinyengine.ops.pool import AvgPool, AvgPoolBwd, MaxPool, MaxPoolBwd
+from tinyengine.ops.rescaled import Rescaled
 from tinyengine.ops.window import Window
 
 Rng = np.random.Generator
@@ -158,6 +171,72 @@ def masks(rng: Rng) -> list[Case]:
     return found
 
 
+# exponents of two gradients below that of their sum
+APART = ((0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 1), (2, 2), (3, 0), (-1, 0), (20, 1))
+
+
+def meetings(rng: Rng) -> list[Case]:
+    """Sums of two gradients at every distance of exponents that has a way of its own."""
+    found = []
+    for number, distances in enumerate(APART * 3):
+        shape = (1, 1, 1, (3, 64, 97)[number // len(APART)])
+        for dtype in FORMATS:
+            terms = tuple(gradient(rng, shape, dtype) for _ in distances)
+            es = [Operand(EXPONENT, np.array([-9 - n], np.int32)) for n in distances]
+            state = Operand(EXPONENT, np.array([16 * -9 + 3], np.int32), is_state=True)
+            outs = (TensorType(shape, dtype), EXPONENT, EXPONENT)
+            found.append(Case(Rescaled(GradAdd()), (*terms, *es, state), outs))
+    return found
+
+
+# kernel, stride, input (h, w, c): windows side by side, with gaps, cut off at the end
+POOLS = (
+    *((2, 2, (6, 6, c)) for c in (3, 4, 9, 16)),
+    *(
+        (2, 2, (5, 7, 6)),
+        (3, 3, (7, 7, 6)),
+        (2, 3, (8, 9, 5)),
+        (4, 4, (4, 4, 8)),
+        (3, 2, (7, 7, 5)),
+    ),
+)
+
+
+def pools(rng: Rng) -> list[Case]:
+    """Pools both ways; the maximum also among many equals."""
+    found: list[Case] = []
+    back: list[Case] = []
+    for kernel, stride, size in POOLS:
+        g = Window((kernel, kernel), (stride, stride))
+        x = i8(rng, (1, *size))
+        y = TensorType((1, *g.out_size(size[:2]), size[2]), DType.I8, x.type.quant)
+        ties = Operand(x.type, rng.integers(0, 2, x.type.shape).astype(np.int8))
+        found += [Case(AvgPool(g), (x,), (y,)), Case(MaxPool(g, -3, 90), (x,), (y,))]
+        for _ in FORMATS:
+            d, d_x = f32(rng, y.shape), grad(x.type.shape)
+            back += [Case(AvgPoolBwd(g), (d,), (d_x,)), Case(MaxPoolBwd(g), (d, ties), (d_x,))]
+    return found + list(integer_cases(back, rng))
+
+
+# size, stride, padding, input: gradients that are shifted first, tall and wide maps
+DEPTHWISE_WEIGHTS = (
+    *((3, 1, 1, size) for size in ((20, 20, 6), (2, 150, 5), (25, 5, 8), (5, 25, 8), (3, 3, 3))),
+    (5, 2, 2, (40, 37, 4)),
+)
+
+
+def depthwise_weights(rng: Rng) -> list[Case]:
+    """Weight gradients of depthwise convolutions in both formats."""
+    found = []
+    for size, stride, pad, shape in DEPTHWISE_WEIGHTS:
+        g = Window((size, size), (stride, stride), (pad,) * 4)
+        x = i8(rng, (1, *shape))
+        d_w = TensorType((1, size, size, shape[2]), DType.F32, Quant.per_tensor(x.type.scale))
+        d = f32(rng, (1, *g.out_size(shape[:2]), shape[2]))
+        found += [Case(DepthwiseBwdWeight(g), (d, x), (d_w,)) for _ in FORMATS]
+    return list(integer_cases(found, rng))
+
+
 def _part(whole: Operand, data: Array) -> Operand:
     return Operand(TensorType(data.shape, DType.I8, whole.type.quant), data.copy())
 
@@ -171,6 +250,7 @@ def dsp_cases(seed: int) -> list[Case]:
     integers = [case for case in integer_cases(usual, rng) if case.op.kind in KINDS]
     found += [*integers, *pointwise_gradients(rng), *weight_gradients(rng), *channel_sums(rng)]
     found += depthwise_gradients(rng, GRADIENTS)
+    found += [*meetings(rng), *pools(rng), *depthwise_weights(rng)]
     found += pointwise_gradients(rng, POINTWISE_GRADIENTS)
     found.append(next(case for case in usual if case.op.kind == "softmax_xent"))
     for case in found:
