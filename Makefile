@@ -17,7 +17,7 @@ EXTRAS := dev,data,litert,llm,report,ssh,android,ios
 # 45 MB: installed where a missing tool is a failure, elsewhere by hand: CONTRIBUTING.md
 TORCH := $(VENV)/.torch-installed
 TORCH_VERSION := 2.13.*
-# what 'doctor --install' installs only there: what tests of phones, boards and runners work with
+# what 'doctor --install --all' installs: what tests of phones, boards and runners work with
 CI_TOOLS := $(if $(filter 1 true yes,$(CI)),sshd adb mksh toybox g++ cmake ninja \
     aarch64-linux-gnu-g++ qemu-aarch64-static)
 PYTEST_JOBS := 2
@@ -48,7 +48,7 @@ tools: $(STAMP)
 	@missing=; PATH=$$PATH:/sbin; for tool in gcc arm-none-eabi-gcc qemu-system-arm $(CI_TOOLS); do \
 	    command -v $$tool >/dev/null || missing=yes; done; \
 	if [ -n "$$missing" ] || [ ! -f $(TOOLS) ]; then \
-	    if $(BIN)/tinyengine-codegen doctor --install >/dev/null; then touch $(TOOLS); \
+	    if $(BIN)/tinyengine-codegen doctor --install $(if $(CI_TOOLS),--all) >/dev/null; then touch $(TOOLS); \
 	    else echo "note: without these tools only part of the boards works" >&2; fi; fi
 
 demo: setup

@@ -32,9 +32,8 @@ _TOOLS = (
     ("qemu-system-arm", "boards 'qemu_*'", toolchain.QEMU_PACKAGES),
 )
 
-# what tests of phones, boards and runners need: offered where a missing tool fails; on a desk it is
-# much to install unasked
-_CI_TOOLS = (
+# what phones, boards with Linux and runners need, and their tests: much to install unasked
+_MORE_TOOLS = (
     ("adb", "phones with Android; tests/phone", ("adb",)),
     ("mksh", "tests/phone: the shell of Android", ("mksh",)),
     ("toybox", "tests/phone: its commands", ("toybox",)),
@@ -70,11 +69,14 @@ _PACKAGES = (
 )
 
 
-def examine_tools() -> tuple[Finding, ...]:
-    """Return the outside programs, found or missing."""
+def examine_tools(*, everything: bool = False) -> tuple[Finding, ...]:
+    """Return the outside programs, found or missing.
+
+    everything: offer to install those too that not every use of the tools needs.
+    """
     findings = [*(_tool(*row) for row in _TOOLS)]
-    findings += [_tool(name, use, apt if _in_ci() else ()) for name, use, apt in _CI_TOOLS]
-    findings.append(_ssh_server())
+    findings += [_tool(name, use, apt if everything else ()) for name, use, apt in _MORE_TOOLS]
+    findings.append(_ssh_server(everything))
     arm = toolchain.find_tool(f"{toolchain.ARM_PREFIX}gcc")
     if arm is not None:
         version = "present" if toolchain.has_newlib(arm) else None
@@ -107,15 +109,9 @@ def _tool(name: str, needed_for: str, packages: tuple[str, ...]) -> Finding:
     return Finding(name, version, where, needed_for, packages)
 
 
-def _in_ci() -> bool:
-    return os.environ.get("CI", "").lower() in ("1", "true", "yes")
-
-
-def _ssh_server() -> Finding:
-    """Return the server of tests/remote. It is offered where a missing tool fails: elsewhere its
-    Debian package would start a service that the owner of a desk may not want.
-    """
-    packages = ("openssh-server",) if _in_ci() else ()
+def _ssh_server(offered: bool) -> Finding:
+    """Return the server of tests/remote, whose Debian package starts a service, too."""
+    packages = ("openssh-server",) if offered else ()
     # it stands where only root's PATH leads
     found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/sbin")
     if found is None:

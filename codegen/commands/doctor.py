@@ -22,10 +22,14 @@ def command(
     install: Annotated[
         bool, typer.Option("--install", help="install missing tools by apt-get where permitted")
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="with --install: for phones, boards, runners too")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False,
 ) -> None:
     """Show which tools are here, which versions, and where each package was loaded from."""
-    problem = _install(examine_tools(), examine_data()) if install else None
+    wanted = examine_tools(everything=everything)
+    problem = _install(wanted, examine_data()) if install else None
     tools, data, packages = examine_tools(), examine_data(), examine_packages()
     if as_json:
         groups = {"tools": tools, "data": data, "packages": packages}
