@@ -15,6 +15,7 @@ import gguf
 
 from bench_melt.targets.android import AndroidMachine
 from bench_melt.targets.description import Connection, Description, Thermal
+from bench_melt.workloads.llm.http import Http
 from tests.adbd_double import Adbd, Phone
 
 RECORDED = Path(__file__).parent / "fixtures" / "phone"
@@ -179,3 +180,11 @@ def write_gguf(path: Path) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
+
+
+def page(address: str) -> bytes:
+    """What a server at HOST:PORT answers to a request for its first page."""
+    with Http(f"http://{address}").link(20.0) as link:
+        answer = link.ask("GET", "/")
+        assert answer.status == 200
+        return answer.read()

@@ -4,13 +4,12 @@ import os
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 
 from bench_melt.meters.files import ShellFiles
 from bench_melt.targets.machine import Deadline, TimeLimitError
 from tests.adbd_double import HOME, Adbd
-from tests.phone_rig import Server, reached
+from tests.phone_rig import Server, page, reached
 from tinyengine.errors import DeviceError
 
 pytestmark = pytest.mark.phone
@@ -181,8 +180,7 @@ def test_a_tunnel_goes_when_it_is_not_needed(server: Server, phone: Adbd) -> Non
         process = machine.start(argv)
         port = int(process.wait_line("Serving HTTP", Deadline(20)).split()[5])
         with machine.tunnel(port) as address:
-            with httpx.Client(trust_env=False) as client:
-                assert client.get(f"http://{address}/", timeout=20).status_code == 200
+            assert page(address)
             assert f"tcp:{port}" in server.adb("forward", "--list")
         assert f"tcp:{port}" not in server.adb("forward", "--list")
         with machine.tunnel(port):

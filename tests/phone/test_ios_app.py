@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
-import httpx
 import pytest
 
 from bench_melt.rig import make_rig
@@ -21,8 +20,9 @@ from bench_melt.suite import load_suite
 from bench_melt.targets import ios_launch
 from bench_melt.targets.ios import IosMachine
 from bench_melt.targets.machine import Deadline, TimeLimitError, Usage
+from bench_melt.workloads.llm.http import FAILURES
 from tests.phone.test_ios import BUNDLE, ipa_at, iphone, machine_for
-from tests.phone_rig import write_gguf
+from tests.phone_rig import page, write_gguf
 from tests.sweep_rig import Quiet
 from tests.usbmux_double import UDID, Usbmuxd
 from tinyengine.errors import DeviceError
@@ -111,15 +111,12 @@ class Page(http.server.BaseHTTPRequestHandler):
 def test_a_port_of_the_app_is_reached_through_usbmux(machine: IosMachine, iphone: Usbmuxd) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with (
-            machine.tunnel(server.server_port) as address,
-            httpx.Client(trust_env=False, timeout=20) as client,
-        ):
-            assert client.get(f"http://{address}/").text == "here"
-            assert client.get(f"http://{address}/").text == "here"
+        with machine.tunnel(server.server_port) as address:
+            assert page(address) == b"here"
+            assert page(address) == b"here"
         server.shutdown()
-    with httpx.Client(trust_env=False, timeout=20) as client, pytest.raises(httpx.HTTPError):
-        client.get(f"http://{address}/")
+    with pytest.raises(FAILURES):
+        page(address)
 
 
 class Context:

@@ -57,5 +57,5 @@ def test_the_same_suite_on_three_kinds_of_machines(
         assert (row.results.memory.memory_peak_bytes or 0) > 10 << 20
         assert row.results.model.quantisation == "F16"
     pushed = phone.phone.path(HOME).glob("bench-melt/*/*")
-    assert sorted(path.name for path in pushed) == ["serve", "tiny.gguf"]
+    assert sorted(path.name for path in pushed) == ["serve", "te_bandwidth", "tiny.gguf"]
     assert server.adb("forward", "--list").strip() == ""

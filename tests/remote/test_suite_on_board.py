@@ -39,7 +39,7 @@ def test_the_same_suite_here_and_on_a_board(tmp_path: Path) -> None:
         assert gone(str(tmp_path / "serve.py"))
         staged = list(board.home.glob("staged/*/*"))
     assert [(row.outcome.status, row.outcome.reason) for row in rows] == [("ok", None)] * 4
-    assert sorted(path.name for path in staged) == ["serve", "tiny.gguf"]
+    assert sorted(path.name for path in staged) == ["serve", "te_bandwidth", "tiny.gguf"]
     told = {}
     for row in rows:
         results = row.results
