@@ -223,17 +223,21 @@ static inline void te_outer_product(const te_conv2d *p, int32_t shift, const te_
         const int32_t e = has_two ? te_rounding_shift(d_y[k + 1], shift) : d;
         int32_t *first = d_w, *second = has_two ? d_w + in_c : d_w;
         int32_t c = 0;
-        for (; c + 4 <= in_c; c += 4, first += 4, second += 4) {
+        for (; c + 4 <= in_c && has_two; c += 4, first += 4, second += 4) {
             const uint32_t word = te_load(x + c);
             const int32_t x02 = te_sxtab16(zeros, word), x13 = te_sxtab16_odd(zeros, word);
             te_put_products(d, x02, x13, first);
-            if (has_two) {
-                te_put_products(e, x02, x13, second);
-            }
+            te_put_products(e, x02, x13, second);
+        }
+        for (; c + 4 <= in_c; c += 4, first += 4) {
+            const uint32_t word = te_load(x + c);
+            te_put_products(d, te_sxtab16(zeros, word), te_sxtab16_odd(zeros, word), first);
         }
         for (; c < in_c; c++) {
             *first++ = d * (x[c] - p->in_zero);
-            *second++ = e * (x[c] - p->in_zero);
+            if (has_two) {
+                *second++ = e * (x[c] - p->in_zero);
+            }
         }
     }
 }
