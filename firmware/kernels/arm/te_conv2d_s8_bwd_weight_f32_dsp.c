@@ -93,7 +93,8 @@ void te_conv2d_s8_bwd_weight_f32_dsp(const te_conv2d *p, const float *d_y, const
                                      int32_t k0, int32_t k1, float *d_w)
 {
     const int32_t kernel_w = p->window.kernel_w, taps = p->window.kernel_h * kernel_w;
-    const int32_t row = taps * p->in_c, end = k0 + (k1 - k0) / TE_SIDE * TE_SIDE;
+    const int32_t fours = p->in_c < TE_SIDE ? 0 : (k1 - k0) / TE_SIDE;
+    const int32_t row = taps * p->in_c, end = k0 + fours * TE_SIDE;
     for (int32_t tap = 0; tap < taps && end > k0; tap++) {
         const te_meets m = te_meets_of(p, d_y, x, tap / kernel_w, tap % kernel_w);
         for (int32_t k = k0; k < end; k += TE_SIDE) {
