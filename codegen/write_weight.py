@@ -52,6 +52,8 @@ def _rows_at_once(op: RowStep, sig: Signature) -> int:
     """How many rows of a gradient have room next to the list."""
     if not isinstance(op.gradient, Conv2dBwdWeight):
         return 1
+    if not is_integer(sig.ins[0]) and min(sig.ins[1].shape[3], sig.ins[0].shape[3]) < ROWS:
+        return 1  # the float32 kernel takes four channels by four
     listed, row = list_bytes(sig.ins[0]), op.scratch_bytes(sig)
     return min(ROWS, max((SCRATCH_BYTES - listed) // row, 1), sig.ins[0].shape[3])
 

@@ -213,28 +213,52 @@ static inline void te_put_products(int32_t d, int32_t x02, int32_t x13, int32_t 
     d_w[0] = p0, d_w[1] = p1, d_w[2] = p2, d_w[3] = p3;
 }
 
-/* One output pixel: rows of d_w are multiples of x - zero. Two rows at a time, if there are two. */
+/* One row of d_w. */
+static inline void te_outer_row(const te_conv2d *p, int32_t d, const int8_t *x, int32_t *d_w)
+{
+    const int32_t zeros = te_twice(-p->in_zero), in_c = p->in_c;
+    int32_t c = 0;
+    for (; c + 4 <= in_c; c += 4, d_w += 4) {
+        const int32_t x02 = te_sxtab16(zeros, te_load(x + c));
+        const int32_t x13 = te_sxtab16_odd(zeros, te_load(x + c));
+        d_w[0] = te_smulbb(d, x02), d_w[1] = te_smulbb(d, x13);
+        d_w[2] = te_smulbt(d, x02), d_w[3] = te_smulbt(d, x13);
+    }
+    for (; c < in_c; c++) {
+        *d_w++ = d * (x[c] - p->in_zero);
+    }
+}
+
+/* Two rows. */
+static inline void te_outer_rows(const te_conv2d *p, int32_t d, int32_t e, const int8_t *x,
+                                 int32_t *d_w)
+{
+    const int32_t zeros = te_twice(-p->in_zero), in_c = p->in_c;
+    int32_t *second = d_w + in_c;
+    int32_t c = 0;
+    for (; c + 4 <= in_c; c += 4, d_w += 4, second += 4) {
+        const uint32_t word = te_load(x + c);
+        const int32_t x02 = te_sxtab16(zeros, word), x13 = te_sxtab16_odd(zeros, word);
+        te_put_products(d, x02, x13, d_w);
+        te_put_products(e, x02, x13, second);
+    }
+    for (; c < in_c; c++) {
+        *d_w++ = d * (x[c] - p->in_zero);
+        *second++ = e * (x[c] - p->in_zero);
+    }
+}
+
+/* One output pixel: rows of d_w are multiples of x - zero. */
 static inline void te_outer_product(const te_conv2d *p, int32_t shift, const te_grad *d_y,
                                     const int8_t *x, int32_t rows, int32_t *d_w)
 {
-    const int32_t zeros = te_twice(-p->in_zero), in_c = p->in_c;
-    for (int32_t k = 0; k < rows; k += 2, d_w += 2 * in_c) {
-        const int32_t has_two = k + 1 < rows, d = te_rounding_shift(d_y[k], shift);
-        const int32_t e = has_two ? te_rounding_shift(d_y[k + 1], shift) : d;
-        int32_t *first = d_w, *second = has_two ? d_w + in_c : d_w;
-        int32_t c = 0;
-        for (; c + 4 <= in_c; c += 4, first += 4, second += 4) {
-            const uint32_t word = te_load(x + c);
-            const int32_t x02 = te_sxtab16(zeros, word), x13 = te_sxtab16_odd(zeros, word);
-            te_put_products(d, x02, x13, first);
-            if (has_two) {
-                te_put_products(e, x02, x13, second);
-            }
-        }
-        for (; c < in_c; c++) {
-            *first++ = d * (x[c] - p->in_zero);
-            *second++ = e * (x[c] - p->in_zero);
-        }
+    int32_t k = 0;
+    for (; k + 2 <= rows; k += 2, d_w += 2 * p->in_c) {
+        te_outer_rows(p, te_rounding_shift(d_y[k], shift), te_rounding_shift(d_y[k + 1], shift), x,
+                      d_w);
+    }
+    if (k < rows) {
+        te_outer_row(p, te_rounding_shift(d_y[k], shift), x, d_w);
     }
 }
 

@@ -56,16 +56,15 @@ static void te_single(const te_readers *r, int32_t pixel, const int8_t *w, int32
     *d_x = sum;
 }
 
-/* All channels of a part of the weights, for `count` pixels. */
-static void te_part(const te_readers *r, const te_weights *part, int32_t count, int32_t in_c,
-                    float *d_x)
+/* All channels of a part of the weights. */
+static void te_part(const te_readers *r, const te_weights *part, int32_t in_c, float *d_x)
 {
     int32_t c = 0;
-    for (; count == TE_SIDE && c + TE_SIDE <= part->channels; c += TE_SIDE) {
+    for (; c + TE_SIDE <= part->channels; c += TE_SIDE) {
         te_tile(r, part->w + c, part->pitch, in_c, d_x + c);
     }
     for (; c < part->channels; c++) {
-        for (int32_t i = 0; i < count; i++) {
+        for (int32_t i = 0; i < TE_SIDE; i++) {
             te_single(r, i, part->w + c, part->pitch, d_x + i * in_c + c);
         }
     }
@@ -78,15 +77,15 @@ static void te_clear(float *d_x, int32_t n)
     }
 }
 
-/* Pixels ix, ix + 1, ... of line iy; returns whether any output reads them at this tap. */
+/* Four pixels from ix of line iy on; returns whether any output reads them at this tap. */
 static int te_find_readers(const te_conv2d *p, const float *d_y, int32_t iy, int32_t ix,
-                           int32_t count, int32_t tap, te_readers *r)
+                           int32_t tap, te_readers *r)
 {
     const te_window *g = &p->window;
     const int32_t ky = tap / g->kernel_w, kx = tap % g->kernel_w;
     const int32_t oy = te_reader(iy + g->pad_top - ky * g->dilation_h, g->stride_h, g->out_h);
     int any = 0;
-    for (int32_t i = 0; i < count; i++) {
+    for (int32_t i = 0; i < TE_SIDE; i++) {
         const int32_t reach = ix + i + g->pad_left - kx * g->dilation_w;
         const int32_t ox = oy < 0 ? -1 : te_reader(reach, g->stride_w, g->out_w);
         r->d[i] = ox < 0 ? &te_zero : d_y + (oy * g->out_w + ox) * p->out_c;
@@ -112,19 +111,24 @@ void te_conv2d_s8_bwd_input_f32_dsp(const te_conv2d *p, const float *d_y, const 
     flat.window.in_h = flat.window.out_h = 1;
     const te_conv2d *const q = is_flat ? &flat : p;
     te_readers r = {.scale = scale, .out_c = p->out_c};
-    for (int32_t iy = 0; iy < q->window.in_h; iy++) {
-        for (int32_t ix = 0; ix < q->window.in_w; ix += TE_SIDE) {
-            const int32_t count = te_min(TE_SIDE, q->window.in_w - ix);
-            te_clear(d_x, count * in_c);
+    if (q->window.in_w < TE_SIDE || in_c < TE_SIDE) {
+        te_conv2d_s8_bwd_input_f32(p, d_y, weight, scale, frozen, d_x);
+        return;
+    }
+    for (int32_t iy = 0; iy < q->window.in_h; iy++, d_x += q->window.in_w * in_c) {
+        for (int32_t i = 0; i < q->window.in_w; i += TE_SIDE) {
+            /* the last four may be some of the ones before again */
+            const int32_t ix = te_min(i, q->window.in_w - TE_SIDE);
+            float *const four = d_x + ix * in_c;
+            te_clear(four, TE_SIDE * in_c);
             for (int32_t tap = 0; tap < taps; tap++) {
-                if (te_find_readers(q, d_y, iy, ix, count, tap, &r)) {
+                if (te_find_readers(q, d_y, iy, ix, tap, &r)) {
                     const te_weights first = {weight + tap * learn_c, learn_c, taps * learn_c};
                     const te_weights rest = {other + tap * rest_c, rest_c, taps * rest_c};
-                    te_part(&r, &first, count, in_c, d_x);
-                    te_part(&r, &rest, count, in_c, d_x + learn_c);
+                    te_part(&r, &first, in_c, four);
+                    te_part(&r, &rest, in_c, four + learn_c);
                 }
             }
-            d_x += count * in_c;
         }
     }
 }

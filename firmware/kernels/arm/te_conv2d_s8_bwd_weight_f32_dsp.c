@@ -37,22 +37,6 @@ __attribute__((noinline)) static void te_tile(const te_meets *m, int32_t k, int3
     te_store_4(d_w + 3 * m->stride, s3);
 }
 
-/* One row by four columns. */
-static void te_strip(const te_meets *m, int32_t k, int32_t c, float *d_w)
-{
-    te_f4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
-    const float *d = m->d + k;
-    const int8_t *x = m->x + c;
-    for (int32_t row = m->rows; row > 0; row--, d += m->d_skip, x += m->x_skip) {
-        for (int32_t i = m->n; i > 0; i--, d += m->d_step, x += m->x_step) {
-            if (*d != 0.0f) {
-                sum = te_add_4(sum, *d, te_floats_of(x, m->zero));
-            }
-        }
-    }
-    te_store_4(d_w, sum);
-}
-
 /* One number. */
 static void te_single(const te_meets *m, int32_t k, int32_t c, float *d_w)
 {
@@ -91,28 +75,16 @@ static te_meets te_meets_of(const te_conv2d *p, const float *d_y, const int8_t *
     return m;
 }
 
-/* One tap of rows k0 <= k < k1. */
-static void te_tap(const te_meets *m, int32_t in_c, int32_t k0, int32_t k1, float *d_w)
+/* One tap of four rows from k on. */
+static void te_tap(const te_meets *m, int32_t in_c, int32_t k, float *d_w)
 {
-    int32_t k = k0;
-    for (; k + TE_SIDE <= k1; k += TE_SIDE, d_w += TE_SIDE * m->stride) {
-        int32_t c = 0;
-        for (; c + TE_SIDE <= in_c; c += TE_SIDE) {
-            te_tile(m, k, c, d_w + c);
-        }
-        for (; c < in_c; c++) {
-            for (int32_t i = 0; i < TE_SIDE; i++) {
-                te_single(m, k + i, c, d_w + i * m->stride + c);
-            }
-        }
+    int32_t c = 0;
+    for (; c + TE_SIDE <= in_c; c += TE_SIDE) {
+        te_tile(m, k, c, d_w + c);
     }
-    for (; k < k1; k++, d_w += m->stride) {
-        int32_t c = 0;
-        for (; c + TE_SIDE <= in_c; c += TE_SIDE) {
-            te_strip(m, k, c, d_w + c);
-        }
-        for (; c < in_c; c++) {
-            te_single(m, k, c, d_w + c);
+    for (; c < in_c; c++) {
+        for (int32_t i = 0; i < TE_SIDE; i++) {
+            te_single(m, k + i, c, d_w + i * m->stride + c);
         }
     }
 }
@@ -120,9 +92,16 @@ static void te_tap(const te_meets *m, int32_t in_c, int32_t k0, int32_t k1, floa
 void te_conv2d_s8_bwd_weight_f32_dsp(const te_conv2d *p, const float *d_y, const int8_t *x,
                                      int32_t k0, int32_t k1, float *d_w)
 {
-    const int32_t kernel_w = p->window.kernel_w;
-    for (int32_t tap = 0; tap < p->window.kernel_h * kernel_w; tap++) {
+    const int32_t kernel_w = p->window.kernel_w, taps = p->window.kernel_h * kernel_w;
+    const int32_t fours = p->in_c < TE_SIDE ? 0 : (k1 - k0) / TE_SIDE;
+    const int32_t row = taps * p->in_c, end = k0 + fours * TE_SIDE;
+    for (int32_t tap = 0; tap < taps && end > k0; tap++) {
         const te_meets m = te_meets_of(p, d_y, x, tap / kernel_w, tap % kernel_w);
-        te_tap(&m, p->in_c, k0, k1, d_w + tap * p->in_c);
+        for (int32_t k = k0; k < end; k += TE_SIDE) {
+            te_tap(&m, p->in_c, k, d_w + (k - k0) * row + tap * p->in_c);
+        }
+    }
+    if (end < k1) {
+        te_conv2d_s8_bwd_weight_f32(p, d_y, x, end, k1, d_w + (end - k0) * row);
     }
 }
