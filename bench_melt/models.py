@@ -47,7 +47,8 @@ def load_model_file(path: Path, quantisation: str | None) -> ModelFile:
     """
     if not path.is_file():
         folder = path.parent
-        there = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
+        files = folder.iterdir() if folder.is_dir() else ()
+        there = [p.name for p in files if p.suffix in (".gguf", ".tflite") and p.is_file()]
         raise UserError(f"there is no model file '{path}'{nearest(path.name, there)}")
     with path.open("rb") as file:
         magic = file.read(8)

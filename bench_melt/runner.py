@@ -85,16 +85,20 @@ def sweep(suite: LoadedSuite, rig: Rig, store: Store, watcher: Watcher, *, resum
         rig: With what.
         store: Where rows go.
         watcher: Who is told.
-        resume: Go on with the newest unfinished sweep of exactly this suite, if there is one.
+        resume: Go on with the newest unfinished sweep of exactly this suite, if there is one. If
+            all are finished, nothing is measured: who is killed with the last row written and
+            resumed must not find every row twice.
 
     Raises:
         UserError: a row cannot be written.
     """
-    run = store.unfinished_run(suite.sha256) if resume else None
+    run = store.run_to_resume(suite.sha256) if resume else None
     if run is None:
         run = _new_run(suite)
         store.add_run(run)
     finished = store.finished_cells(run.run_id)
+    if run.finished_at is not None:
+        return Summary(run.run_id, 0, 0, len(finished))
     failed = measured = 0
     with contextlib.ExitStack() as stack:
         stations = {

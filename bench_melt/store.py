@@ -90,12 +90,16 @@ class Store:
                 _RUNS.update().where(_RUNS.c.run_id == run_id).values(finished_at=finished_at)
             )
 
-    def unfinished_run(self, suite_sha256: str) -> Run | None:
-        """Return the newest sweep of exactly this suite that lacks rows, or None."""
+    def run_to_resume(self, suite_sha256: str) -> Run | None:
+        """Return the newest sweep of exactly this suite, those that lack rows first, or None."""
         query = (
             sa.select(_RUNS)
-            .where(_RUNS.c.suite_sha256 == suite_sha256, _RUNS.c.finished_at.is_(None))
-            .order_by(_RUNS.c.started_at.desc(), _RUNS.c.run_id.desc())
+            .where(_RUNS.c.suite_sha256 == suite_sha256)
+            .order_by(
+                _RUNS.c.finished_at.is_not(None),
+                _RUNS.c.started_at.desc(),
+                _RUNS.c.run_id.desc(),
+            )
             .limit(1)
         )
         with self._reading() as connection:
@@ -197,12 +201,12 @@ def _engine(url: str, *, create: bool) -> Engine:
         engine = sa.create_engine(parsed)
     except (ArgumentError, NoSuchModuleError) as error:
         raise UserError(
-            f"'{_masked(url)}' is no database URL: {error}; for instance "
+            f"'{masked(url)}' is no database URL: {error}; for instance "
             "'sqlite:///results.sqlite' or 'postgresql+psycopg://user@host/name'"
         ) from error
     except ModuleNotFoundError as error:
         raise UserError(
-            f"database '{_masked(url)}' needs the python package '{error.name}': install it"
+            f"database '{masked(url)}' needs the python package '{error.name}': install it"
         ) from error
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_sqlite)
@@ -263,7 +267,7 @@ def _shown(engine: Engine) -> str:
     return engine.url.render_as_string(hide_password=True)
 
 
-def _masked(url: str) -> str:
+def masked(url: str) -> str:
     """Return a URL without what may be a password."""
     head, at, tail = url.rpartition("@")
     return f"{head.partition('://')[0]}://...@{tail}" if at else url

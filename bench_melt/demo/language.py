@@ -49,7 +49,7 @@ class LanguageDemo:
     itl_ms_p99: float | None
     prefill_tokens_per_s: float | None
     decode_tokens_per_s: float | None
-    memory_peak_bytes: float | None
+    memory_peak_bytes: int | None
     harness_cpu_share: float | None
     database: str
     run_id: str
@@ -120,6 +120,7 @@ def _summarised(
         values = [float(row[name]) for row in rows if row[name] is not None]
         return statistics.median(values) if values else None
 
+    peak_bytes = median("memory_peak_bytes")
     return LanguageDemo(
         model=first["model"],
         quantisation=first["quantisation"],
@@ -137,7 +138,7 @@ def _summarised(
         itl_ms_p99=median("itl_ms_p99"),
         prefill_tokens_per_s=median("prefill_tokens_per_s"),
         decode_tokens_per_s=median("decode_tokens_per_s"),
-        memory_peak_bytes=median("memory_peak_bytes"),
+        memory_peak_bytes=None if peak_bytes is None else round(peak_bytes),
         harness_cpu_share=median("harness_cpu_share"),
         database=str(database),
         run_id=run_id,

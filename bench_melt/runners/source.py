@@ -87,7 +87,9 @@ def _unpacked(cache: Path, archive: Path, sha256: str, tell: Tell) -> Source:
         try:
             commit = _extract(archive, fresh)
         except (tarfile.TarError, EOFError, OSError) as error:
-            raise UserError(f"cannot unpack source package '{archive}': {error}") from error
+            # tarfile lists what each way of compression says, a line each
+            reason = "it is no archive of tar" if "\n" in str(error) else error
+            raise UserError(f"cannot unpack source package '{archive}': {reason}") from error
         if not (fresh / "CMakeLists.txt").is_file():
             raise UserError(
                 f"source package '{archive}' holds no {'/'.join(_INSIDE)}/CMakeLists.txt; "

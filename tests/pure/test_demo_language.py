@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +15,7 @@ from bench_melt.demo import language
 from bench_melt.demo.language import LanguageDemo, run_language, suite_text
 from bench_melt.packaged import PACKAGES, find_model, packaged_model
 from bench_melt.report.summary import to_markdown
-from bench_melt.store import open_store
+from bench_melt.store import Store, open_store
 from bench_melt.targets.description import load_machine
 from bench_melt.targets.local import LocalMachine
 from bench_melt.targets.machine import Deadline
@@ -82,6 +83,22 @@ def test_figures_and_a_database_that_can_be_reported(
     second = run_language(tmp_path / "out", Quiet(), quiet, text)
     with open_store(found.database, create=False) as store:
         assert [run.run_id for run in store.runs()] == [found.run_id, second.run_id]
+
+
+def test_bytes_are_whole_numbers(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language, "NEEDED", ("gguf", "httpx"))
+    rows = Store.rows
+    peaks = iter((1000, 1001, None))
+
+    def with_peaks(store: Store, run_id: str | None = None) -> list[dict[str, Any]]:
+        return [{**row, "memory_peak_bytes": next(peaks)} for row in rows(store, run_id)]
+
+    monkeypatch.setattr(Store, "rows", with_peaks)
+    text = suite_for(f"http://{address}", write_tiny_gguf(tmp_path / "tiny.gguf"))
+    found = run_language(tmp_path / "out", Quiet(), quiet, text)
+    assert found.memory_peak_bytes == 1000 and isinstance(found.memory_peak_bytes, int)
 
 
 def test_no_repetition_went_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,3 +159,14 @@ def test_a_workload_that_cannot_work(tmp_path: Path, more: dict[str, object], me
 def test_the_server_finds_its_port_taken_by_its_own_client() -> None:
     """Asking a port that nobody listens at yet, a client may be given that very port as its own."""
     assert serve._PORTS[1] <= 32_768  # where Linux begins to hand out
+
+
+def test_a_server_that_is_not_there_does_not_cost_the_whole_time_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "_RUNNING_S", 0.2)
+    with (
+        LocalMachine(load_machine("local")) as machine,
+        pytest.raises(DeviceError, match=r"127\.0\.0\.1:9.* was not ready within 0\.2 s; start it"),
+    ):
+        LlmWorkload(table("127.0.0.1:9", n_prompt=4)).run(bench(machine, tmp_path))

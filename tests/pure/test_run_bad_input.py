@@ -121,3 +121,23 @@ def test_databases(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_suite_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench_run([str(tmp_path / "absent.toml")]) == 1
     assert "cannot read suite file" in message(capsys)
+
+
+def test_a_model_that_is_not_there_is_not_compared_with_other_files(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "tiny2.sqlite").write_text("")
+    refused(folder, SUITE.replace(MODEL, 'path = "tiny2.gguf"'))
+    assert message(capsys).endswith("tiny2.gguf' (nearest: 'tiny.gguf')")
+
+
+def test_rows_that_failed_are_shown_by_the_command_that_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, db = folder / "suite.toml", folder / "my rows.sqlite"
+    path.write_text(SUITE.replace('"local"', '"local"\ncores = [4096]'))
+    assert bench_run([str(path), "--db", str(db)]) == 3
+    run = f"bench-melt report --db '{db}' --run "
+    assert f"their rows say why: {run}" in capsys.readouterr().err
+    assert bench_run([str(path), "--db", str(db), "--resume"]) == 0
+    assert "has all its 1 rows: nothing was measured" in capsys.readouterr().err

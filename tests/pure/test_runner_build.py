@@ -177,6 +177,9 @@ def test_an_archive_that_is_broken_or_absent(tmp_path: Path) -> None:
     (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"cannot unpack source package '.*cut.tar.gz'"):
         get_source(tmp_path / "cache", tmp_path / "cut.tar.gz", quiet)
+    (tmp_path / "text.tar.gz").write_text("no archive")
+    with pytest.raises(UserError, match=r"'.*text.tar.gz': it is no archive of tar$"):
+        get_source(tmp_path / "cache", tmp_path / "text.tar.gz", quiet)
     with pytest.raises(UserError, match="there is no source package"):
         get_source(tmp_path / "cache", tmp_path / "b.tar.gz", quiet)
 

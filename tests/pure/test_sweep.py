@@ -100,8 +100,13 @@ def test_an_interrupted_sweep_resumes_without_losing_or_repeating(tmp_path: Path
         assert (summary.skipped, again.runs) == (5, 7)
         keys = [row["cell_key"] for row in store.rows(summary.run_id)]
         assert sorted(keys) == sorted(cell.key for cell in suite.cells)
-        # a finished run is not resumed: measuring again is a run of its own
-        sweep(suite, rig_for(suite, Scripted()), store, Quiet(), resume=True)
+        # killed after the last row: nothing is missing, so nothing is measured twice
+        (before,) = store.runs()
+        whole = sweep(suite, rig_for(suite, Scripted()), store, Quiet(), resume=True)
+        assert (whole.run_id, whole.skipped, whole.measured) == (summary.run_id, 12, 0)
+        assert store.runs() == (before,) and len(store.rows()) == 12
+        # measuring again is a run of its own
+        sweep(suite, rig_for(suite, Scripted()), store, Quiet(), resume=False)
         assert len(store.runs()) == 2 and len(store.rows()) == 24
 
 

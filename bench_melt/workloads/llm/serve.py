@@ -15,6 +15,7 @@ from bench_melt.workloads.workload import Bench, resolve
 from tinyengine.errors import DeviceError
 
 _POLL_S = 0.005
+_RUNNING_S = 60.0  # a server that runs already, and may be loading its model
 _END_S = 0.5  # how much later than its connection a process may be seen to end
 _KILLED = (-9, 137)  # as subprocess tells SIGKILL, and as a shell does
 _PORTS = (20_000, 32_000)  # of the target: below what Linux hands out itself (32768 and up)
@@ -177,7 +178,13 @@ def _filled(argument: str, values: dict[str, str]) -> str:
 
 
 def _wait_ready(bench: Bench, client: Client, process: Process | None) -> None:
+    begun_s = time.monotonic()
     while not client.is_ready():
+        if process is None and time.monotonic() - begun_s > _RUNNING_S:
+            raise DeviceError(
+                f"the server at {client.base} was not ready within {_RUNNING_S:g} s; start it "
+                "before the suite, or correct the runner's 'url'"
+            )
         if process is not None and (code := process.poll()) is not None:
             raise DeviceError(
                 f"the server ended with exit code {code} before it was ready; it said: "
