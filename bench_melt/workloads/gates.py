@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench_melt.device import open_device
 from bench_melt.workloads.counting import Tally
+from bench_melt.workloads.kernel_check import require_instructions
 from codegen.board import Board
 from codegen.build import build
 from codegen.compile_model import compile_model
@@ -62,7 +63,8 @@ def weigh(subject: Subject, board: Board, folder: Path) -> Counts:
     folder: scratch; used again, it spares compiling the runtime.
 
     Raises:
-        UserError: nothing counts here, or a tool is missing.
+        UserError: nothing counts here, a tool is missing, or the flags leave out instructions that
+            the board has.
         BudgetError: it does not fit the board even without its artificial limit.
     """
     board = board.without_ram_limit()
@@ -70,6 +72,7 @@ def weigh(subject: Subject, board: Board, folder: Path) -> Counts:
     compile_model(subject.model, board, scheme, folder, subject.classes, fed=subject.fed)
     built, manifest = build(folder, board), load_manifest(folder)
     assert built.ram_bytes is not None
+    require_instructions(board, built.elf)
     step, forward = _run(folder, manifest, board)
     return Counts(
         instructions_per_step=step,
