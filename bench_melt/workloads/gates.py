@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench_melt.device import open_device
 from bench_melt.workloads.counting import Tally
+from bench_melt.workloads.kernel_check import require_instructions
 from codegen.board import Board
 from codegen.build import build
 from codegen.compile_model import compile_model
@@ -62,7 +63,8 @@ def weigh(subject: Subject, board: Board, folder: Path) -> Counts:
     folder: scratch; used again, it spares compiling the runtime.
 
     Raises:
-        UserError: nothing counts here, or a tool is missing.
+        UserError: nothing counts here, a tool is missing, or the flags leave out instructions that
+            the board has.
         BudgetError: it does not fit the board even without its artificial limit.
     """
     board = board.without_ram_limit()
@@ -70,6 +72,7 @@ def weigh(subject: Subject, board: Board, folder: Path) -> Counts:
     compile_model(subject.model, board, scheme, folder, subject.classes, fed=subject.fed)
     built, manifest = build(folder, board), load_manifest(folder)
     assert built.ram_bytes is not None
+    require_instructions(board, built.elf)
     step, forward = _run(folder, manifest, board)
     return Counts(
         instructions_per_step=step,
@@ -97,10 +100,17 @@ def _run(folder: Path, manifest: Manifest, board: Board) -> tuple[int | None, in
         session.fill(0, 0)
         session.forward()
         forward.add(counter.read())
-    instructions_forward = forward.mean_total()
-    if instructions_forward is None:
-        raise DeviceError("a forward pass left other marks than the manifest's layers")
-    return step.mean_total(), instructions_forward
+    return (_counted(step, "training step") if manifest.trains else None), _counted(
+        forward, "forward pass"
+    )
+
+
+def _counted(tally: Tally, what: str) -> int:
+    """Return the mean of runs that were counted: without one the gate would pass unseen."""
+    total = tally.mean_total()
+    if total is None:
+        raise DeviceError(f"a {what} left other marks than the manifest's layers")
+    return total
 
 
 def toolchain_of(board: Board) -> dict[str, str]:
@@ -115,11 +125,16 @@ def toolchain_of(board: Board) -> dict[str, str]:
 def grown(
     key: str, record: Mapping[str, int | None], now: Counts, tolerance: float = TOLERANCE
 ) -> Iterator[str]:
-    """Yield one line for each gated figure that is more than `tolerance` above its record."""
+    """Yield one line for each gated figure that is more than `tolerance` above its record, or gone.
+
+    A figure that the record has not is not gated.
+    """
     for field in fields(now):
         before, after = record.get(field.name), getattr(now, field.name)
-        if field.name == "macs_forward" or before is None or after is None:
+        if field.name == "macs_forward" or before is None:
             continue
-        if after > before * (1 + tolerance):
+        if after is None:
+            yield f"{key}: {field.name} was {before:,}, is not counted any more"
+        elif after > before * (1 + tolerance):
             more = 100 * (after / before - 1)
             yield f"{key}: {field.name} grew from {before:,} to {after:,} ({more:+.1f} %)"

@@ -19,6 +19,7 @@ from codegen.board import load_board
 from tests.gated import KERNEL_BOARD, KERNEL_GRADIENTS, own_subjects, shared_subjects
 from tests.needs import missing
 from tests.tidy.sources import ROOT
+from tinyengine.errors import UserError
 
 AGAIN = "if that is meant, or the record is older than the net: make benchmarks"
 
@@ -55,6 +56,14 @@ def test_small_nets_and_the_demo(tmp_path: Path) -> None:
 
 def test_nets_of_others(tmp_path: Path, shared: Path) -> None:
     gate(shared_subjects(shared), tmp_path / "dir")
+
+
+def test_figures_without_the_core_s_instructions_are_refused(tmp_path: Path) -> None:
+    board = load_board("qemu_mps3_an547")
+    flags = tuple(f.replace("cortex-m55", "cortex-m55+nomve") for f in board.build.cflags)
+    slow = board.model_copy(update={"build": board.build.model_copy(update={"cflags": flags})})
+    with pytest.raises(UserError, match="has feature 'mve', but its firmware was compiled without"):
+        weigh(own_subjects()[0], slow, tmp_path / "dir")
 
 
 def test_single_layers(tmp_path: Path) -> None:

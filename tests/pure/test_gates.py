@@ -3,6 +3,7 @@
 import difflib
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -34,6 +35,12 @@ def test_what_shrinks_or_is_not_measured_passes() -> None:
     assert list(grown("net", higher, NOW)) == []
     untrained = {**RECORD, "instructions_per_step": None}
     assert list(grown("net", untrained, NOW)) == []
+
+
+def test_a_figure_that_is_not_counted_any_more_does_not_pass() -> None:
+    assert list(grown("net", RECORD, replace(NOW, instructions_per_step=None))) == [
+        "net: instructions_per_step was 1,000, is not counted any more"
+    ]
 
 
 @pytest.mark.parametrize("name", [n for n in RECORD if n != "macs_forward"])
