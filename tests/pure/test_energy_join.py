@@ -1,6 +1,7 @@
 """Energy per phase from recordings whose truth is known, under everything meters do to them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -261,3 +262,17 @@ def test_the_table_shows_clock_and_residual(
 def test_an_idle_option_that_is_not_two_numbers(idle: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--idle is"):
         command(tmp_path / "s.csv", tmp_path / "e.csv", idle=idle)
+
+
+def test_a_recording_from_which_both_marks_are_missing_is_told() -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        made = scene(rng, 40)
+        unmarked = replace(made, spans=tuple(s for s in made.spans if s[0] != "sync"))
+        samples = Samples.of(*record(unmarked, vary(BAD, noise=0.01), rng))
+        try:
+            report = join(samples, pair([Event(*row) for row in made.events()]))
+        except UserError as error:
+            assert "no load step like" in str(error)
+        else:  # a phase looks like a mark: what lies around it does not
+            assert any("not clear" in note for note in report.notes)
