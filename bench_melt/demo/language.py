@@ -18,7 +18,7 @@ from bench_melt.suite import load_suite
 from tinyengine.errors import DeviceError, UserError
 
 MODEL = "smollm2-135m"
-NEEDED = ("xllamacpp", "gguf", "httpx")  # the extra 'llm'
+NEEDED = ("xllamacpp", "gguf")  # the extra 'llm'
 HOW = "pip install 'tinyengine-mcu[llm]'"
 DATABASE = "results.sqlite"
 

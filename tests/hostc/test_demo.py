@@ -62,7 +62,7 @@ def test_command_prints_one_json_object(out: Path) -> None:
 def test_without_its_packages_the_language_part_is_a_note(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(language, "NEEDED", ("httpx", "no_such_package"))
+    monkeypatch.setattr(language, "NEEDED", ("gguf", "no_such_package"))
     app = new_app("test")
     app.command("demo")(command)
     arguments = ["--out", str(out), "--board", "host", "--steps", "1"]

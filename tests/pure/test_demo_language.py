@@ -34,7 +34,6 @@ ARGUMENTS = ("--first-s", "0.02", "--gaps-s", "0.004")
 @pytest.fixture(autouse=True)
 def packages() -> None:
     package("gguf")
-    package("httpx")
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def test_the_suite_that_ships_is_sound(tmp_path: Path) -> None:
 def test_figures_and_a_database_that_can_be_reported(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(language, "NEEDED", ("gguf", "httpx"))
+    monkeypatch.setattr(language, "NEEDED", ("gguf",))
     model = write_tiny_gguf(tmp_path / "tiny.gguf")
     text = suite_for(f"http://{address}", model)
     found = run_language(tmp_path / "out", Quiet(), quiet, text)
@@ -88,7 +87,7 @@ def test_figures_and_a_database_that_can_be_reported(
 def test_bytes_are_whole_numbers(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(language, "NEEDED", ("gguf", "httpx"))
+    monkeypatch.setattr(language, "NEEDED", ("gguf",))
     rows = Store.rows
     peaks = iter((1000, 1001, None))
 
